@@ -1,0 +1,52 @@
+"""What every command shares: one way to fail, one way to log.
+
+A command is `main(argv: Sequence[str] | None = None) -> int` under `@command`. Inside it, raise any
+`MxfaceError`: the user sees one sentence on stderr and exit status 1, never a traceback (set `MXFACE_TRACEBACK=1`
+to get one). Ctrl-C exits with 130. Only a command's module may print.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from mxface.errors import MxfaceError
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps a description's line breaks (pasteable commands) and shows each flag's default."""
+
+
+def command(main: Main) -> Callable[..., int]:
+    """Turn errors meant for users into a sentence and an exit status."""
+
+    @functools.wraps(main)
+    def wrapped(argv: Sequence[str] | None = None) -> int:
+        try:
+            return main(argv)
+        except (MxfaceError, OSError) as error:
+            if os.environ.get("MXFACE_TRACEBACK"):
+                raise
+            print(f"{program_name()}: error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"{program_name()}: interrupted", file=sys.stderr)
+            return 130
+
+    return wrapped
+
+
+def program_name() -> str:
+    """The name a user typed, for messages."""
+    return os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "mxface"
+
+
+def setup_logging(level: int = logging.INFO) -> None:
+    """Log to stderr in 2019's form (`INFO:root:message`), once."""
+    logging.basicConfig(level=level, format="%(levelname)s:%(name)s:%(message)s", stream=sys.stderr)

@@ -1,0 +1,70 @@
+"""Every error that mxface raises for a user's sake.
+
+    MxfaceError
+    ├── FormatError            a file's bytes are not what the format says (also a ValueError)
+    ├── GraphError             a graph cannot be built, read, sized or lowered (also a ValueError)
+    │   └── UnsupportedOperatorError
+    ├── ConfigError            a flag, a config key or their combination (also a ValueError)
+    ├── DataError              data are missing, empty or too damaged to go on (also a ValueError)
+    ├── DependencyError        an optional package is needed and not installed (also an ImportError)
+    └── NonFiniteLossError     training stopped before a bad update (also an ArithmeticError)
+
+Commands turn any of them into one sentence and exit status 1 (`mxface.cli.command`).
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class MxfaceError(Exception):
+    """Base of all errors of this package."""
+
+
+class FormatError(MxfaceError, ValueError):
+    """A file does not hold what its format promises.
+
+    The message names the file, the byte offset, what was found, what was expected and the way out.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        found: str,
+        expected: str,
+        *,
+        offset: int | None = None,
+        way_out: str = "",
+    ) -> None:
+        self.path = os.fspath(path)
+        self.offset = offset
+        self.found = found
+        self.expected = expected
+        self.way_out = way_out
+        where = self.path if offset is None else f"{self.path}: byte {offset}"
+        message = f"{where}: found {found}, expected {expected}"
+        super().__init__(f"{message}; {way_out}" if way_out else message)
+
+
+class GraphError(MxfaceError, ValueError):
+    """A graph cannot be built, read, sized or lowered; the message names the node."""
+
+
+class UnsupportedOperatorError(GraphError):
+    """A graph uses an operator that mxface does not have; the message lists those it has."""
+
+
+class ConfigError(MxfaceError, ValueError):
+    """A flag or a config key has a value that cannot work; the message names it and what to set instead."""
+
+
+class DataError(MxfaceError, ValueError):
+    """Data are missing, empty or damaged beyond the limit that was set."""
+
+
+class DependencyError(MxfaceError, ImportError):
+    """An optional package is needed; the message says how to install it."""
+
+
+class NonFiniteLossError(MxfaceError, ArithmeticError):
+    """The loss is not finite; raised before the update, so the parameters are still good."""
