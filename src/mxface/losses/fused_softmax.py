@@ -1,0 +1,232 @@
+"""Softmax over very many classes: two passes over the class centres, chunk by chunk; their gradient is never kept.
+
+The first pass computes logits and their log-sum-exp (running maximum, so any scale is safe); the second turns each
+chunk's logits into their gradient, adds its share to the features' gradient and moves the chunk's centres in place.
+
+Legend: B batch, C classes, D embedding size, K classes of one chunk. Logits lie as (C, B).
+    cosine logits   z = s * x.w / |w|       the features x are normalised rows
+    plain logits    z = x.w (+ bias)
+The products x.w may be bfloat16; the target's logit, the softmax, the sums, the centres and their momentum are not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NORM_EPSILON = 1e-10  # MXNet's L2Normalization: x / sqrt(sum x^2 + 1e-10)
+CHUNK_CLASSES = {"cpu": 2048, "cuda": 32768}  # CPU: a chunk stays in the cache; GPU: few launches
+KEPT_PRODUCT_BYTES = 256 << 20  # above it the second pass computes the products again instead of keeping (C, B) of them
+
+
+class Centres(NamedTuple):
+    """What is learned, (C, D) and (C,), each beside its momentum buffer; no bias: None twice."""
+
+    weight: Tensor
+    weight_momentum: Tensor
+    bias: Tensor | None = None
+    bias_momentum: Tensor | None = None
+
+
+class Target(NamedTuple):
+    """Of each row's target class, all (B,): its plain logit, the logit with the margin, d logit / d plain_logit."""
+
+    label: Tensor
+    plain_logit: Tensor
+    logit: Tensor
+    slope: Tensor
+
+
+class Scores(NamedTuple):
+    """What the first pass finds, both (B,): log of the denominator; class of the largest logit (first of equals)."""
+
+    log_denominator: Tensor
+    best_class: Tensor
+
+
+class SgdRate(NamedTuple):
+    """MXNet's SGD for one parameter w: v = momentum * v - lr * (rescale * gradient + wd * w); w += v."""
+
+    lr: float
+    momentum: float
+    wd: float
+    rescale: float = 1.0
+
+
+class Workspace:
+    """Named buffers that outlive a step.
+
+    glibc hands every large block back to the kernel; faulting it in again costs more than the arithmetic on it.
+    """
+
+    def __init__(self) -> None:
+        self._flat: dict[str, Tensor] = {}
+
+    def matrix(self, name: str, shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """An uninitialised matrix on the device of `like`, of its dtype unless told otherwise."""
+        size = math.prod(shape)
+        flat = self._flat.get(name)
+        if flat is None or flat.numel() < size or flat.dtype != (dtype or like.dtype) or flat.device != like.device:
+            flat = self._flat[name] = like.new_empty(size, dtype=dtype)
+        return flat[:size].view(shape)
+
+
+class TargetCells:
+    """Where a batch's targets lie in a (K, B) chunk. Those outside are masked, not dropped: no waiting for a GPU."""
+
+    def __init__(self, label: Tensor, start: int, stop: int) -> None:
+        row = label - start
+        self._inside = (row >= 0) & (row < stop - start)
+        self._index = (row.clamp(0, stop - start - 1), torch.arange(len(label), device=label.device))
+
+    def get(self, chunk_KB: Tensor) -> Tensor:
+        """The values (B,) at the targets; meaningless where the target lies outside."""
+        return chunk_KB[self._index]
+
+    def put(self, chunk_KB: Tensor, values: Tensor) -> None:
+        """Write (B,) values at those targets that lie inside."""
+        chunk_KB[self._index] = torch.where(self._inside, values, chunk_KB[self._index])
+
+
+class FusedStep:
+    """The two passes for one batch: `score`, then `update`.
+
+    `features` (B, D) have the dtype of the centres; `scale` is s where logits are cosines, None where they are plain.
+    """
+
+    def __init__(
+        self,
+        features: Tensor,
+        target: Target,
+        centres: Centres,
+        *,
+        scale: float | None,
+        product_dtype: torch.dtype,
+        workspace: Workspace,
+    ) -> None:
+        self._features = features
+        self._target = target
+        self._centres = centres
+        self._scale = scale
+        self._product_dtype = product_dtype
+        self._workspace = workspace
+        self._num_classes, self._batch_size = len(centres.weight), len(features)
+        self._keeps_products = self._num_classes * self._batch_size * product_dtype.itemsize <= KEPT_PRODUCT_BYTES
+        self._product_features = self._as_product("features", features)
+        self._row_scale = workspace.matrix("row_scale", (self._num_classes, 1), like=features)  # s / |w|
+
+    def score(self) -> Scores:
+        """First pass."""
+        maximum = torch.full_like(self._target.logit, -torch.inf)
+        denominator = torch.zeros_like(maximum)
+        best_class = torch.zeros_like(self._target.label)
+        for start, stop in self._chunks():
+            if self._scale is not None:
+                torch.div(self._scale, l2_norm(self._centres.weight[start:stop]), out=self._row_scale[start:stop])
+            logits = self._logits(start, stop, second_pass=False)
+            TargetCells(self._target.label, start, stop).put(logits, self._target.logit)
+            chunk_maximum, chunk_best = logits.max(dim=0)
+            best_class = torch.where(chunk_maximum > maximum, chunk_best + start, best_class)
+            new_maximum = torch.maximum(maximum, chunk_maximum)
+            denominator.mul_(torch.exp(maximum - new_maximum)).add_(logits.sub_(new_maximum).exp_().sum(dim=0))
+            maximum = new_maximum
+        return Scores(maximum + denominator.log(), best_class)
+
+    def update(self, scores: Scores, weight_rate: SgdRate, bias_rate: SgdRate) -> Tensor:
+        """Second pass: move the centres; return the gradient (B, D) of the mean cross entropy by the features."""
+        grad_features = torch.zeros_like(self._features)
+        for start, stop in self._chunks():
+            logits = self._logits(start, stop, second_pass=True)
+            grad_logits = self._grad_logits(start, stop, logits, scores)
+            self._move_bias(start, stop, grad_logits, bias_rate)
+            self._move_weight(start, stop, grad_logits, logits, weight_rate, grad_features)
+        return grad_features
+
+    def _chunks(self) -> Iterator[tuple[int, int]]:
+        size = CHUNK_CLASSES[self._features.device.type]
+        for start in range(0, self._num_classes, size):
+            yield start, min(start + size, self._num_classes)
+
+    def _logits(self, start: int, stop: int, *, second_pass: bool) -> Tensor:
+        """Logits (K, B) of one chunk, without the margin."""
+        products = self._products(start, stop, second_pass=second_pass)
+        logits = self._matrix("logits", (stop - start, self._batch_size)).copy_(products)
+        if self._scale is not None:
+            logits.mul_(self._row_scale[start:stop])
+        elif self._centres.bias is not None:
+            logits.add_(self._centres.bias[start:stop, None])
+        return logits
+
+    def _products(self, start: int, stop: int, *, second_pass: bool) -> Tensor:
+        """w.x of one chunk, (K, B)."""
+        rows = self._num_classes if self._keeps_products else stop - start
+        products = self._matrix("products", (rows, self._batch_size), self._product_dtype)
+        if self._keeps_products:
+            products = products[start:stop]
+            if second_pass:
+                return products
+        weight = self._as_product("weight", self._centres.weight[start:stop])
+        return torch.mm(weight, self._product_features.t(), out=products)
+
+    def _grad_logits(self, start: int, stop: int, logits: Tensor, scores: Scores) -> Tensor:
+        """d mean cross entropy / d logits, (K, B), both without the margin."""
+        grad = torch.sub(
+            logits, scores.log_denominator, out=self._matrix("grad", (stop - start, self._batch_size))
+        ).exp_()
+        cells = TargetCells(self._target.label, start, stop)
+        target_probability = torch.exp(self._target.logit - scores.log_denominator)
+        cells.put(grad, (target_probability - 1) * self._target.slope)
+        cells.put(logits, self._target.plain_logit)
+        return grad.div_(self._batch_size)
+
+    def _move_bias(self, start: int, stop: int, grad_logits: Tensor, rate: SgdRate) -> None:
+        if self._centres.bias is None or self._centres.bias_momentum is None:
+            return
+        bias, momentum = self._centres.bias[start:stop], self._centres.bias_momentum[start:stop]
+        momentum.mul_(rate.momentum).sub_(grad_logits.sum(dim=1), alpha=rate.lr * rate.rescale)
+        bias.add_(momentum.sub_(bias, alpha=rate.lr * rate.wd))
+
+    def _move_weight(
+        self, start: int, stop: int, grad_logits: Tensor, logits: Tensor, rate: SgdRate, grad_features: Tensor
+    ) -> None:
+        """Use up `grad_logits`. With cosines,  d z / d w = s/|w| * x - z/|w|^2 * w  and  d z / d x = s/|w| * w."""
+        weight, momentum = self._centres.weight[start:stop], self._centres.weight_momentum[start:stop]
+        shrink = torch.full_like(grad_logits[:, :1], rate.wd)
+        if self._scale is not None:
+            row_scale = self._row_scale[start:stop]
+            radial = torch.linalg.vecdot(grad_logits, logits).unsqueeze(1) * (row_scale / self._scale) ** 2
+            shrink -= rate.rescale * radial
+            grad_logits.mul_(row_scale)
+        product_grad = self._as_product("product_grad", grad_logits)
+        self._add_product(grad_features, product_grad.t(), self._as_product("weight", weight))
+        self._add_product(
+            momentum.mul_(rate.momentum), product_grad, self._product_features, alpha=-rate.lr * rate.rescale
+        )
+        weight.add_(momentum.addcmul_(weight, shrink, value=-rate.lr))
+
+    def _add_product(self, total: Tensor, left: Tensor, right: Tensor, alpha: float = 1.0) -> None:
+        """total += alpha * left @ right, in the products' precision, added up in that of `total`."""
+        if left.dtype == total.dtype:
+            total.addmm_(left, right, alpha=alpha)
+        else:
+            product = self._matrix("sum", total.shape, self._product_dtype)
+            total.add_(torch.mm(left, right, out=product), alpha=alpha)
+
+    def _as_product(self, name: str, values: Tensor) -> Tensor:
+        """`values` in the products' precision."""
+        if values.dtype == self._product_dtype:
+            return values
+        return self._matrix(name, values.shape, self._product_dtype).copy_(values)
+
+    def _matrix(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+        return self._workspace.matrix(name, shape, self._features, dtype)
+
+
+def l2_norm(rows: Tensor) -> Tensor:
+    """(N, D) -> (N, 1), with MXNet's epsilon under the root."""
+    squares: Tensor = torch.linalg.vecdot(rows, rows)
+    return squares.add(NORM_EPSILON).sqrt().unsqueeze(1)

@@ -1,0 +1,179 @@
+"""The classification head fc7: plain softmax and 2019's margin softmax, as an autograd graph and as one fused step.
+
+    softmax          z = fc7_weight . e (+ fc7_bias)
+    margin_softmax   z_c = s * cos_c,  z_y = s * m(cos_y);  cos between embedding and centre, m of `losses.margin`
+
+The loss is the mean cross entropy of z, so loss and accuracy carry the margin, as in 2019. It is log-sum-exp(z) - z_y:
+finite where 2019's -log(softmax) underflowed to inf. Source: spec recognition §3.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mxface.errors import ConfigError
+from mxface.losses.fused_softmax import Centres, FusedStep, SgdRate, Target, Workspace, l2_norm
+from mxface.losses.margin import is_cosine_shift, margin_cosine, margin_derivative
+
+logger = logging.getLogger(__name__)
+
+WEIGHT, BIAS = "fc7_weight", "fc7_bias"
+INITIAL_SIGMA = 0.01
+
+Kind = Literal["softmax", "margin_softmax"]
+NO_MULTIPLIERS: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """The head's task. `s`, `m1`, `m2`, `m3` are for margin_softmax, `no_bias` for softmax (the other has none)."""
+
+    num_classes: int
+    emb_size: int
+    kind: Kind = "margin_softmax"
+    s: float = 64.0
+    m1: float = 1.0
+    m2: float = 0.0
+    m3: float = 0.0
+    no_bias: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("softmax", "margin_softmax"):
+            raise ConfigError(f"loss_name is {self.kind!r}: expected 'softmax' or 'margin_softmax'")
+        if self.num_classes < 1 or self.emb_size < 1:
+            raise ConfigError(f"num_classes is {self.num_classes} and emb_size {self.emb_size}: both must be above 0")
+        if self.is_margin and self.s <= 0:
+            raise ConfigError(f"loss_s is {self.s}: expected a scale above 0, such as 64")
+        if self.is_margin and (self.m2 < 0 or (self.m3 < 0 and not is_cosine_shift(self.m1, self.m2))):
+            logger.warning("loss_m2 %g, loss_m3 %g: negative values have no effect, as in 2019", self.m2, self.m3)
+
+    @property
+    def is_margin(self) -> bool:
+        """Whether logits are scaled cosines."""
+        return self.kind == "margin_softmax"
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether there is an fc7_bias."""
+        return not (self.is_margin or self.no_bias)
+
+
+class HeadOutput(NamedTuple):
+    """Mean cross entropy (scalar); per row (B,): cross entropy, and whether the label's logit is the largest (bool)."""
+
+    loss: Tensor
+    cross_entropy: Tensor
+    correct: Tensor
+
+
+def accept(output: HeadOutput) -> None:
+    """The check that lets every step pass."""
+
+
+class SoftmaxHead(nn.Module):
+    """fc7 over `config.num_classes` classes, initialised Normal(0.01) from `generator`.
+
+    `product_dtype` torch.bfloat16 makes the products of `step` cheaper; the target's cosine and all sums stay exact.
+    The momentum buffers belong to the module, so its state_dict resumes a run.
+    """
+
+    fc7_weight_momentum: Tensor
+    fc7_bias_momentum: Tensor | None
+
+    def __init__(
+        self,
+        config: HeadConfig,
+        *,
+        generator: torch.Generator | None = None,
+        product_dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.product_dtype = product_dtype
+        self._workspace = Workspace()
+        weight = torch.empty(config.num_classes, config.emb_size, dtype=dtype)
+        weight.normal_(0.0, INITIAL_SIGMA, generator=generator)  # on the CPU: the same start on every device
+        self.fc7_weight = nn.Parameter(weight.to(device))
+        self.fc7_bias = nn.Parameter(weight.new_zeros(config.num_classes, device=device)) if config.has_bias else None
+        self.register_buffer("fc7_weight_momentum", torch.zeros_like(self.fc7_weight))
+        self.register_buffer("fc7_bias_momentum", None if self.fc7_bias is None else torch.zeros_like(self.fc7_bias))
+
+    def logits(self, embedding: Tensor, label: Tensor) -> Tensor:
+        """Logits (B, C) with the margin, for autograd."""
+        if not self.config.is_margin:
+            return F.linear(embedding, self.fc7_weight, self.fc7_bias)
+        cosine = F.linear(embedding / l2_norm(embedding), self.fc7_weight / l2_norm(self.fc7_weight))
+        column = label.unsqueeze(1)
+        target = margin_cosine(cosine.gather(1, column), self.config.m1, self.config.m2, self.config.m3)
+        return self.config.s * cosine.scatter(1, column, target)
+
+    def forward(self, embedding: Tensor, label: Tensor) -> HeadOutput:
+        """The reference: the graph of 2019 under autograd. embedding (B, D), label (B,) int64."""
+        logits = self.logits(embedding, label)
+        cross_entropy = F.cross_entropy(logits, label, reduction="none")
+        return HeadOutput(cross_entropy.mean(), cross_entropy, logits.argmax(dim=1) == label)
+
+    @torch.no_grad()
+    def step(
+        self,
+        embedding: Tensor,
+        label: Tensor,
+        *,
+        lr: float,
+        momentum: float,
+        wd: float,
+        rescale: float = 1.0,
+        lr_mult: Mapping[str, float] = NO_MULTIPLIERS,
+        wd_mult: Mapping[str, float] = NO_MULTIPLIERS,
+        check: Callable[[HeadOutput], None] = accept,
+    ) -> tuple[HeadOutput, Tensor]:
+        """One SGD step of the head; the same numbers as `forward`, `backward` and `train.optimizer.SGD`.
+
+        Returns the output and the gradient (B, D) of the loss by `embedding`, which must not require more of autograd.
+        `rescale` multiplies the gradients of fc7 only. `check` is called before anything is changed and may raise.
+        """
+        embedding = embedding.to(self.fc7_weight.dtype)
+        norm = l2_norm(embedding)
+        features = embedding / norm if self.config.is_margin else embedding
+        target = self._target(features, label)
+        fused = FusedStep(
+            features,
+            target,
+            Centres(self.fc7_weight, self.fc7_weight_momentum, self.fc7_bias, self.fc7_bias_momentum),
+            scale=self.config.s if self.config.is_margin else None,
+            product_dtype=self.product_dtype or self.fc7_weight.dtype,
+            workspace=self._workspace,
+        )
+        scores = fused.score()
+        cross_entropy = scores.log_denominator - target.logit
+        output = HeadOutput(cross_entropy.mean(), cross_entropy, scores.best_class == label)
+        check(output)
+        rates = (
+            SgdRate(lr * lr_mult.get(name, 1.0), momentum, wd * wd_mult.get(name, 1.0), rescale)
+            for name in (WEIGHT, BIAS)
+        )
+        grad = fused.update(scores, *rates)
+        if self.config.is_margin:
+            grad = (grad - torch.linalg.vecdot(grad, features).unsqueeze(1) * features) / norm
+        return output, grad
+
+    def _target(self, features: Tensor, label: Tensor) -> Target:
+        """The target's logits, in full precision whatever the products are."""
+        centre = self.fc7_weight[label]
+        product = torch.linalg.vecdot(features, centre)
+        if not self.config.is_margin:
+            logit = product if self.fc7_bias is None else product + self.fc7_bias[label]
+            return Target(label, logit, logit, torch.ones_like(logit))
+        s, m1, m2, m3 = self.config.s, self.config.m1, self.config.m2, self.config.m3
+        cosine = product / l2_norm(centre).squeeze(1)
+        return Target(label, s * cosine, s * margin_cosine(cosine, m1, m2, m3), margin_derivative(cosine, m1, m2))
