@@ -1,0 +1,73 @@
+"""`pairs.txt` of Labelled Faces in the Wild, and the folders it speaks of.
+
+The first line (folds and pairs a fold) is skipped. Then `NAME i j`: two pictures of one person, or `NAME i NAME2 j`: two
+people; fields are parted by white space. Picture i of NAME is the file `NAME/NAME_%04d.jpg`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from mxface.errors import FormatError
+
+_log = logging.getLogger(__name__)
+
+
+class Pair(NamedTuple):
+    """Two pictures, each a person's name and a number."""
+
+    first: tuple[str, int]
+    second: tuple[str, int]
+
+    @property
+    def issame(self) -> bool:
+        return self.first[0] == self.second[0]
+
+
+def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
+    """Every pair of a `pairs.txt`. Raises FormatError on a line of another form."""
+    lines = Path(path).read_text("utf-8").splitlines()
+    return [_parse(path, number, line.split()) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+
+
+def _parse(path: str | os.PathLike[str], number: int, fields: list[str]) -> Pair:
+    try:
+        name, first, *name_2, second = fields
+        (other,) = name_2 or [name]
+        return Pair((name, int(first)), (other, int(second)))
+    except ValueError as exc:
+        raise FormatError(path, f"{' '.join(fields)!r} in line {number}", "`NAME i j` or `NAME i NAME2 j`") from exc
+
+
+def picture_path(folder: str | os.PathLike[str], picture: tuple[str, int], extension: str = "jpg") -> Path:
+    """Where LFW's folder layout keeps a picture."""
+    name, number = picture
+    return Path(folder, name, f"{name}_{number:04d}.{extension}")
+
+
+def get_paths(
+    folder: str | os.PathLike[str],
+    pairs: Iterable[Pair],
+    extension: str = "jpg",
+    *,
+    say: Callable[[str], object] = _log.info,
+) -> tuple[list[Path], list[bool]]:
+    """Picture paths (2P) and issame (P) of the pairs whose two files exist; `say` is told of those left out."""
+    paths: list[Path] = []
+    issame: list[bool] = []
+    skipped = 0
+    for pair in pairs:
+        first, second = (picture_path(folder, picture, extension) for picture in (pair.first, pair.second))
+        if first.is_file() and second.is_file():
+            paths += (first, second)
+            issame.append(pair.issame)
+        else:
+            say(f"not exists {first} {second}")
+            skipped += 1
+    if skipped:
+        say(f"Skipped {skipped} image pairs")
+    return paths, issame
