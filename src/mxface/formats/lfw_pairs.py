@@ -1,7 +1,7 @@
 """`pairs.txt` of Labelled Faces in the Wild, and the folders it speaks of.
 
-The first line (folds and pairs a fold) is skipped. Then `NAME i j`: two pictures of one person, or `NAME i NAME2 j`: two
-people; fields are parted by white space. Picture i of NAME is the file `NAME/NAME_%04d.jpg`.
+The first line (folds and pairs a fold) is skipped. Then `NAME i j`: two pictures of one person, or `NAME i NAME2 j`:
+two people; fields are parted by white space. Picture i of NAME is the file `NAME/NAME_%04d.jpg`.
 """
 
 from __future__ import annotations
