@@ -1,0 +1,110 @@
+"""Running training figures, and the lines that MXNet printed of them.
+
+Sums stay on their device until a line is due, so that a GPU is waited for once in `frequent` batches.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mxface.losses import HeadOutput
+
+
+class Metric(ABC):
+    """The mean of something of every batch since the last reset."""
+
+    name: str
+
+    def __init__(self) -> None:
+        self._total: Tensor | None = None
+        self._count = 0
+
+    @abstractmethod
+    def measured(self, output: HeadOutput) -> Tensor:
+        """What is averaged: any number of values."""
+
+    def update(self, output: HeadOutput) -> None:
+        """Add a batch."""
+        values = self.measured(output).detach()
+        total = values.sum(dtype=torch.float64)
+        self._total = total if self._total is None else self._total + total
+        self._count += values.numel()
+
+    def value(self) -> float:
+        """The mean; nan when nothing was added, as in MXNet."""
+        return math.nan if self._total is None else float(self._total) / self._count
+
+    def reset(self) -> None:
+        """Start anew."""
+        self._total, self._count = None, 0
+
+
+class AccMetric(Metric):
+    """Share of rows whose largest logit, margin included, is their label's."""
+
+    name = "acc"
+
+    def measured(self, output: HeadOutput) -> Tensor:
+        """One value a row."""
+        return output.correct
+
+
+class LossValueMetric(Metric):
+    """2019's `ce_loss` output: the batch's mean cross entropy, averaged over batches."""
+
+    name = "lossvalue"
+
+    def measured(self, output: HeadOutput) -> Tensor:
+        """One value a batch."""
+        return output.loss
+
+
+class Speedometer:
+    """MXNet's speed line: every `frequent` batches, first at number `frequent` of an epoch (numbers start at 0).
+
+    The epoch's first batch only starts the clock.
+    """
+
+    def __init__(self, batch_size: int, frequent: int, clock: Callable[[], float] = time.time) -> None:
+        self._batch_size = batch_size
+        self._frequent = frequent
+        self._clock = clock
+        self._last_batch: int | None = None
+        self._started = 0.0
+
+    def line(self, epoch: int, batch: int, metrics: Sequence[Metric]) -> str | None:
+        """The line, if one is due after this batch; then the metrics start anew. No metrics: train_parall's line."""
+        is_first = self._last_batch is None or batch < self._last_batch
+        self._last_batch = batch
+        if not is_first and batch % self._frequent:
+            return None
+        seconds = self._clock() - self._started
+        line = None if is_first else self._text(epoch, batch, seconds, metrics)
+        self._started = self._clock()
+        return line
+
+    def _text(self, epoch: int, batch: int, seconds: float, metrics: Sequence[Metric]) -> str:
+        speed = self._frequent * self._batch_size / seconds if seconds > 0 else math.inf
+        if not metrics:
+            return f"Iter[{epoch}] Batch [{batch}]\tSpeed: {speed:.2f} samples/sec"
+        figures = "".join(f"\t{name}={value:f}" for name, value in _take(metrics))
+        return f"Epoch[{epoch}] Batch [{batch - self._frequent}-{batch}]\tSpeed: {speed:.2f} samples/sec{figures}"
+
+
+def epoch_lines(epoch: int, metrics: Sequence[Metric], seconds: float) -> list[str]:
+    """What MXNet logs when an epoch ends: figures since the last speed line; then the metrics start anew."""
+    figures = [f"Epoch[{epoch}] Train-{name}={value:f}" for name, value in _take(metrics)]
+    return [*figures, f"Epoch[{epoch}] Time cost={seconds:.3f}"]
+
+
+def _take(metrics: Sequence[Metric]) -> list[tuple[str, float]]:
+    figures = [(metric.name, metric.value()) for metric in metrics]
+    for metric in metrics:
+        metric.reset()
+    return figures

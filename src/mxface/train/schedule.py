@@ -1,0 +1,39 @@
+"""2019's learning rate: a tenth after every batch that `--lr-steps` names (batches count from 1, over all epochs)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mxface.errors import ConfigError
+
+FACTOR = 0.1
+
+
+def parse_lr_steps(text: str) -> tuple[int, ...]:
+    """The batch numbers of `--lr-steps 100000,160000`."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as exc:
+        raise ConfigError(
+            f"lr_steps is {text!r}: expected batch numbers with commas between them, such as 100000,160000 "
+            "(to keep the rate, name a batch that is never reached)"
+        ) from exc
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """The rate as a function of the batch number alone, so that a resumed run needs no memory of it."""
+
+    base_lr: float
+    steps: tuple[int, ...]
+
+    def drops_after(self, batch: int) -> bool:
+        """Whether the rate changes once batch `batch` has been trained."""
+        return batch in self.steps
+
+    def lr_after(self, batch: int) -> float:
+        """The rate in force once `batch` batches have been trained; a batch named twice counts once."""
+        lr = self.base_lr
+        for _ in range(sum(step <= batch for step in set(self.steps))):
+            lr *= FACTOR
+        return lr
