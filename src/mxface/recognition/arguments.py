@@ -1,0 +1,176 @@
+"""The flags of `recognition/train.py`. Their defaults are those of the config file, changed by its chosen entries."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mxface.cli import HelpFormatter
+from mxface.errors import ConfigError
+from mxface.recognition.config import (
+    DataConfig,
+    LossConfig,
+    NetworkConfig,
+    RunConfig,
+    read_part,
+    resolve_dataset_path,
+    warn_unknown_keys,
+)
+from mxface.recognition.config_file import read_config_file
+from mxface.train.config import DTYPES, WD_SCOPES, TrainConfig, parse_lr_steps, require
+
+log = logging.getLogger(__name__)
+
+LOCAL_KVSTORES = ("device", "local")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The flags as typed, the `config` table as the user's file merged it, and the checked settings made of both."""
+
+    flags: argparse.Namespace
+    settings: Mapping[str, Any]
+    run: RunConfig
+
+
+def parse_arguments(argv: Sequence[str] | None, *, description: str) -> Arguments:
+    """Read the config file, then the flags: an entry of the file may change a flag's default, an explicit flag wins."""
+    chosen, _ = _choosing_parser({}).parse_known_args(argv)
+    file = read_config_file(chosen.config)
+    chosen, _ = _choosing_parser(file.defaults).parse_known_args(argv)
+    settings, defaults = file.generate(network=chosen.network, dataset=chosen.dataset, loss=chosen.loss)
+    # an entry may hold `dataset = "emore"`, which must not outvote the flag
+    defaults.update(network=chosen.network, dataset=chosen.dataset, loss=chosen.loss)
+    flags = _full_parser(defaults, description).parse_args(argv)
+    warn_unknown_keys(settings, defaults, file.path)
+    return Arguments(flags=flags, settings=settings, run=_resolve(flags, settings, file.path.parent))
+
+
+def _choosing_parser(defaults: Mapping[str, Any], **options: Any) -> argparse.ArgumentParser:
+    """The flags that decide the defaults of the others."""
+    parser = argparse.ArgumentParser(add_help=bool(options), allow_abbrev=False, **options)
+    choice = parser.add_argument_group("what is trained (names of entries in the config file)")
+    choice.add_argument(
+        "--config", type=Path, help="settings file (default: config.py here, beside the command, or above it)"
+    )
+    choice.add_argument("--network", default=defaults.get("network"), help="backbone")
+    choice.add_argument("--loss", default=defaults.get("loss"), help="loss")
+    choice.add_argument("--dataset", default=defaults.get("dataset"), help="data set")
+    return parser
+
+
+def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.ArgumentParser:
+    parser = _choosing_parser(defaults, description=description, formatter_class=HelpFormatter)
+
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--models-root", default=defaults["models_root"], help="output goes to its <network>-<loss>-<dataset>/"
+    )
+    files.add_argument(
+        "--pretrained", default=defaults["pretrained"], help="start from this model: PREFIX, PREFIX,EPOCH or its folder"
+    )
+    files.add_argument(
+        "--pretrained-epoch",
+        type=int,
+        default=defaults["pretrained_epoch"],
+        help="its epoch, where --pretrained has none",
+    )
+    files.add_argument(
+        "--ckpt",
+        type=int,
+        default=defaults["ckpt"],
+        help="save: 0 never, 1 each best, 2 always, 3 the best, over the last one",
+    )
+    files.add_argument(
+        "--resume", action="store_true", help="continue from the newest training state of the output folder"
+    )
+    files.add_argument(
+        "--state-steps",
+        type=int,
+        help="batches between training states; 0: only on a signal and at the end (default: --verbose)",
+    )
+
+    training = parser.add_argument_group("training")
+    training.add_argument("--lr", type=float, default=defaults["lr"], help="learning rate")
+    training.add_argument(
+        "--lr-steps", default=defaults["lr_steps"], help="batch numbers after which the rate is a tenth"
+    )
+    training.add_argument("--wd", type=float, default=defaults["wd"], help="weight decay")
+    training.add_argument(
+        "--wd-scope", choices=WD_SCOPES, default="all", help="decay every parameter, as 2019 did, or the weights only"
+    )
+    training.add_argument("--mom", type=float, default=defaults["mom"], help="momentum")
+    training.add_argument(
+        "--per-batch-size", type=int, default=defaults["per_batch_size"], help="images of a batch, per device"
+    )
+    training.add_argument("--seed", type=int, default=0, help="of the initial values, the order and the augmentation")
+    training.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="of the backbone's products; parameters stay float32"
+    )
+
+    progress = parser.add_argument_group("progress")
+    progress.add_argument("--verbose", type=int, default=defaults["verbose"], help="batches between verifications")
+    progress.add_argument("--frequent", type=int, default=defaults["frequent"], help="batches between speed lines")
+
+    machine = parser.add_argument_group("machine (CUDA_VISIBLE_DEVICES: unset = every GPU, '' = the CPU)")
+    machine.add_argument("--kvstore", default=defaults["kvstore"], help="'device' or 'local': one machine")
+    machine.add_argument(
+        "--threads", type=int, default=0, help="CPU threads for computing and for decoding; 0: all cores"
+    )
+    machine.add_argument("--device", help="cpu, cuda or cuda:N, instead of CUDA_VISIBLE_DEVICES's first")
+    return parser
+
+
+def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder: Path) -> RunConfig:
+    if flags.kvstore not in LOCAL_KVSTORES:
+        raise ConfigError(
+            f"--kvstore {flags.kvstore}: only 'device' and 'local' work, and are the same: one process, one device"
+        )
+    loss = read_part(LossConfig, settings)
+    if loss.loss_name.endswith("triplet"):
+        raise ConfigError(
+            f"--loss {flags.loss}: triplet losses are not built yet; softmax and the margin_softmax losses are"
+        )
+    if flags.wd_scope == "all" and (loss.fc7_lr_mult, loss.fc7_wd_mult) != (1.0, 1.0):
+        log.warning(
+            "fc7_lr_mult %s and fc7_wd_mult %s have no effect, as in 2019; --wd-scope weights makes them count",
+            loss.fc7_lr_mult,
+            loss.fc7_wd_mult,
+        )
+    # the path is resolved before the part is made, so that the part is never changed
+    require("dataset_path" in settings, "dataset_path", None, "the folder of the data set")
+    folder = resolve_dataset_path(Path(settings["dataset_path"]), config_folder)
+    return RunConfig(
+        prefix=Path(flags.models_root, f"{flags.network}-{flags.loss}-{flags.dataset}", "model"),
+        network=read_part(NetworkConfig, settings),
+        loss=loss,
+        data=read_part(DataConfig, {**settings, "dataset_path": folder}),
+        train=TrainConfig(
+            batch_size=flags.per_batch_size,
+            lr=flags.lr,
+            lr_steps=parse_lr_steps(flags.lr_steps),
+            wd=flags.wd,
+            mom=flags.mom,
+            frequent=flags.frequent,
+            verbose=flags.verbose,
+            state_steps=flags.verbose if flags.state_steps is None else flags.state_steps,
+            ckpt=flags.ckpt,
+            max_steps=int(settings.get("max_steps", 0)),
+            seed=flags.seed,
+            dtype=flags.dtype,
+            wd_scope=flags.wd_scope,
+            fc7_lr_mult=loss.fc7_lr_mult,
+            fc7_wd_mult=loss.fc7_wd_mult,
+        ),
+        ckpt_embedding=bool(settings.get("ckpt_embedding", True)),
+        count_flops=bool(settings.get("count_flops", True)),
+        pretrained=flags.pretrained,
+        pretrained_epoch=flags.pretrained_epoch,
+        resume=flags.resume,
+        threads=flags.threads,
+        device=flags.device,
+    )

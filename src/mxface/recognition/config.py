@@ -1,0 +1,170 @@
+"""The settings of a recognition run, checked: what `config.py` and the flags become.
+
+Keys, defaults and meanings are those of 2019's `sample_config.py` (recognition/README, docs/DIFFERENCES.md).
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from mxface.errors import ConfigError
+from mxface.places import search_folders
+from mxface.train.config import TrainConfig, require
+
+log = logging.getLogger(__name__)
+
+LOSS_NAMES = ("softmax", "margin_softmax", "triplet", "atriplet")
+NAME_KEYS = frozenset(("network", "dataset", "loss", "num_workers"))  # written by generate_config itself
+LOOP_KEYS = frozenset(("max_steps", "ckpt_embedding", "count_flops"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The backbone: `net_name` is the graph's function, the rest its options."""
+
+    net_name: str
+    emb_size: int = 512
+    num_layers: int | None = None
+    net_output: str = "E"
+    net_act: str = "prelu"
+    net_unit: int = 3
+    net_input: int = 1
+    net_se: int = 0
+    net_blocks: tuple[int, ...] = (1, 4, 6, 2)
+    net_multiplier: float = 1.0
+    densenet_dropout: float = 0.0
+    bn_mom: float = 0.9
+    workspace: int = 256
+    memonger: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.emb_size > 0, "emb_size", self.emb_size, "a length above 0")
+        require(0 <= self.bn_mom < 1, "bn_mom", self.bn_mom, "the weight of the old value, in [0, 1)")
+        require(self.net_multiplier > 0, "net_multiplier", self.net_multiplier, "a factor above 0")
+        require(0 <= self.densenet_dropout < 1, "densenet_dropout", self.densenet_dropout, "a probability in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The loss; `loss_s` and the margins belong to margin_softmax, `images_per_identity`, `triplet_*` to triplets."""
+
+    loss_name: str
+    loss_s: float = 64.0
+    loss_m1: float = 1.0
+    loss_m2: float = 0.0
+    loss_m3: float = 0.0
+    ce_loss: bool = True
+    fc7_no_bias: bool = False
+    fc7_lr_mult: float = 1.0
+    fc7_wd_mult: float = 1.0
+    images_per_identity: int = 0
+    triplet_alpha: float = 0.0
+    triplet_bag_size: int = 0
+    triplet_max_ap: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.loss_name in LOSS_NAMES, "loss_name", self.loss_name, "one of " + ", ".join(LOSS_NAMES))
+        require(self.loss_s > 0, "loss_s", self.loss_s, "a scale above 0")
+        require(self.fc7_lr_mult >= 0, "fc7_lr_mult", self.fc7_lr_mult, "a factor of 0 or more")
+        require(self.fc7_wd_mult >= 0, "fc7_wd_mult", self.fc7_wd_mult, "a factor of 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The data set; `image_shape` is (height, width, channels), `data_cutoff` a side in pixels (0: off)."""
+
+    dataset_path: Path
+    image_shape: tuple[int, ...]
+    num_classes: int | None = None
+    val_targets: tuple[str, ...] = ()
+    data_rand_mirror: bool = True
+    data_cutoff: int = 0
+    data_color: int = 0
+    data_images_filter: int = 0
+
+    def __post_init__(self) -> None:
+        shape = self.image_shape
+        square = len(shape) == 3 and shape[0] == shape[1] > 0 and shape[2] == 3
+        require(square, "image_shape", shape, "(height, width, 3) of a square image, such as (112, 112, 3)")
+        require(self.num_classes is None or self.num_classes > 0, "num_classes", self.num_classes, "a count above 0")
+        require(self.data_cutoff >= 0, "data_cutoff", self.data_cutoff, "a side in pixels, or 0")
+        require(self.data_color in (0, 1, 2), "data_color", self.data_color, "0, 1 (jitter) or 2 (jitter and JPEG)")
+        require(self.data_images_filter >= 0, "data_images_filter", self.data_images_filter, "a number of images, or 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that one run of `recognition/train.py` is told."""
+
+    prefix: Path
+    network: NetworkConfig
+    loss: LossConfig
+    data: DataConfig
+    train: TrainConfig
+    ckpt_embedding: bool
+    count_flops: bool
+    pretrained: str
+    pretrained_epoch: int
+    resume: bool
+    threads: int
+    device: str | None
+
+    def __post_init__(self) -> None:
+        require(self.threads >= 0, "threads", self.threads, "a number of CPU threads, or 0 for all cores")
+
+
+Part = TypeVar("Part", NetworkConfig, LossConfig, DataConfig)
+
+
+def read_part(part: type[Part], settings: Mapping[str, Any]) -> Part:
+    """One of the three dataclasses, from the merged `config` table; an absent key or a wrong kind is an error."""
+    values = {}
+    hints = get_type_hints(part)
+    for field in fields(part):
+        if field.name in settings:
+            values[field.name] = _convert(field.name, hints[field.name], settings[field.name])
+        elif field.default is MISSING:
+            raise ConfigError(
+                f"config has no {field.name}: the chosen entries of network, dataset and loss must set it"
+            )
+    return part(**values)
+
+
+def _convert(name: str, kind: Any, value: Any) -> Any:
+    """`value` as the `kind` that a field declares; 2019's files write 1 for True and lists for tuples."""
+    item, *others = get_args(kind) or (kind,)
+    if type(None) in others and value is None:
+        return None
+    if get_origin(kind) is tuple:
+        require(isinstance(value, (list, tuple)), name, value, f"a list of {item.__name__}")
+        return tuple(_convert(name, item, element) for element in value)
+    if item in (str, Path):
+        require(isinstance(value, (str, Path)), name, value, "a text")
+    else:
+        require(isinstance(value, (bool, int, float)), name, value, "a number")
+        require(item is float or int(value) == value, name, value, "a whole number")
+    return item(value)
+
+
+def warn_unknown_keys(settings: Mapping[str, Any], defaults: Mapping[str, Any], source: Path) -> None:
+    """Say which keys of the merged `config` table nobody reads, each with the nearest known one."""
+    parts = (NetworkConfig, LossConfig, DataConfig)
+    known = {field.name for part in parts for field in fields(part)} | NAME_KEYS | LOOP_KEYS | set(defaults)
+    for key in sorted(set(settings) - known):
+        near = difflib.get_close_matches(key, known, n=1)
+        log.warning("%s: unknown key %r is ignored%s", source, key, f"; did you mean {near[0]!r}?" if near else "")
+
+
+def resolve_dataset_path(path: Path, config_folder: Path) -> Path:
+    """The first `path` that exists under the working directory, the command's folder, the root, the config's folder."""
+    candidates = list(dict.fromkeys((folder / path).resolve() for folder in (*search_folders(), config_folder)))
+    found = next((candidate for candidate in candidates if candidate.is_dir()), None)
+    if found is None:
+        places = ", ".join(map(str, candidates))
+        raise ConfigError(f"dataset_path {path} is not a folder: looked for {places}; put the data there or change it")
+    return found

@@ -1,0 +1,1 @@
+"""Training: one plain loop, and what it is made of."""

@@ -1,0 +1,69 @@
+"""What a training run is told, read once and never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mxface.errors import ConfigError
+
+DTYPES = ("float32", "bf16")
+WD_SCOPES = ("all", "weights")
+
+
+def require(condition: bool, name: str, value: object, expected: str) -> None:
+    """Raise the `ConfigError` of a setting that cannot work."""
+    if not condition:
+        raise ConfigError(f"{name} is {value!r}: expected {expected}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of the loop and of the optimiser.
+
+    `lr_steps` are global batch numbers after which the rate is a tenth; `verbose` is the number of batches between
+    verifications, `state_steps` between training states (0: only at the end and on a signal). `ckpt` is 2019's rule
+    (`mxface.train.checkpoint`). With `max_steps` > 0 the run ends after batch `max_steps` + 1, as it did in 2019.
+    `wd_scope` "all" is what 2019 really computed, full weight decay on every parameter; "weights" spares biases and
+    betas, and lets the fc7 multipliers act.
+    """
+
+    batch_size: int
+    lr: float
+    lr_steps: tuple[int, ...]
+    wd: float
+    mom: float
+    frequent: int
+    verbose: int
+    state_steps: int
+    ckpt: int
+    max_steps: int
+    seed: int
+    dtype: str
+    wd_scope: str
+    fc7_lr_mult: float = 1.0
+    fc7_wd_mult: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.batch_size > 0, "per_batch_size", self.batch_size, "a number of images above 0")
+        require(self.lr > 0, "lr", self.lr, "a learning rate above 0")
+        require(self.wd >= 0, "wd", self.wd, "a weight decay of 0 or more")
+        require(0 <= self.mom < 1, "mom", self.mom, "a momentum in [0, 1)")
+        require(all(step > 0 for step in self.lr_steps), "lr_steps", self.lr_steps, "batch numbers above 0")
+        require(self.frequent > 0, "frequent", self.frequent, "a number of batches above 0")
+        require(self.verbose > 0, "verbose", self.verbose, "a number of batches above 0")
+        require(self.state_steps >= 0, "state_steps", self.state_steps, "a number of batches, or 0")
+        require(self.max_steps >= 0, "max_steps", self.max_steps, "a number of batches, or 0 for no end")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "a number in [0, 2^63)")
+        require(self.dtype in DTYPES, "dtype", self.dtype, " or ".join(DTYPES))
+        require(self.wd_scope in WD_SCOPES, "wd_scope", self.wd_scope, " or ".join(WD_SCOPES))
+
+
+def parse_lr_steps(text: str) -> tuple[int, ...]:
+    """The batch numbers of `--lr-steps 100000,160000`."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as exc:
+        raise ConfigError(
+            f"lr_steps is {text!r}: expected batch numbers with commas between them, such as 100000,160000 "
+            "(to keep the rate, name a batch that is never reached)"
+        ) from exc
