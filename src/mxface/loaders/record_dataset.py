@@ -1,0 +1,146 @@
+"""A `.rec` of faces as a list of encoded images with labels: memory-mapped, nothing decoded, nothing copied.
+
+Both layouts of 2019 are read. *Faces* (face2rec2 and its kin): record 0 has no body and two labels, the half-open range
+of the identity records, whose labels are ranges of image keys. *Plain* (im2rec): every record is an image.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mxface.errors import DataError, FormatError
+from mxface.formats.recordio import IndexedRecordReader, IRHeader, unpack
+
+logger = logging.getLogger(__name__)
+
+WAY_OUT = "pack the images again with face2rec2.py"
+LARGEST_EXACT_KEY = 2**24
+
+
+class RecordDataset:
+    """Images of `X.rec` (with `X.idx` beside it) by number, 0 to num_images - 1, in the order of their keys.
+
+    `keys` (num_images,) are the images' keys; `identity_ranges` (num_identities, 2) the half-open key ranges of every
+    identity that a face layout lists, None in a plain one. Identities with fewer than `images_filter` images are left
+    out of the images; labels keep their values, so the number of classes stays. Safe to share between threads.
+    """
+
+    def __init__(self, path_imgrec: str | os.PathLike[str], *, images_filter: int = 0) -> None:
+        self.path = Path(path_imgrec)
+        self._reader = IndexedRecordReader(self.path)
+        if len(self._reader) == 0:
+            raise DataError(f"{self.path} holds no records; {WAY_OUT}")
+        self.layout_label = self._read_layout_label()
+        self.identity_ranges: npt.NDArray[np.int64] | None = None
+        if self.layout_label is None:
+            if images_filter > 0:
+                logger.warning("%s lists no identities: images_filter %d has no effect", self.path, images_filter)
+            self.keys: npt.NDArray[np.int64] = np.array(self._reader.keys)
+            self._positions = np.arange(len(self.keys))
+        else:
+            self.identity_ranges = self._read_identity_ranges(self.layout_label)
+            self.keys = expand_ranges(self.identity_ranges, images_filter)
+            self._positions = self._find_positions(self.keys)
+        if len(self.keys) == 0:
+            raise DataError(f"{self.path}: no identity has {images_filter} or more images; lower images_filter")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def num_images(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def num_identities(self) -> int:
+        """Identities that the layout lists; of a plain layout, the number of different labels (reads every record)."""
+        return len(np.unique(self.labels)) if self.identity_ranges is None else len(self.identity_ranges)
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The label of each image, (num_images,). Reads every record's head, once."""
+        return np.array([self.read(number)[0] for number in range(self.num_images)], dtype=np.int64)
+
+    def read(self, number: int) -> tuple[int, memoryview]:
+        """Label and encoded image, a view of the file. Raises FormatError where the record is damaged."""
+        header, image = self._unpack(int(self._positions[number]))
+        label = float(np.ravel(header.label)[0])
+        if not math.isfinite(label):
+            raise FormatError(self.path, f"label {label} of key {self.keys[number]}", "a number", way_out=WAY_OUT)
+        return int(label), image
+
+    def read_encoded(self, number: int) -> memoryview:
+        """The encoded image, a view of the file."""
+        return self.read(number)[1]
+
+    def describe(self) -> list[str]:
+        """The lines that 2019's iterator printed about its file."""
+        if self.layout_label is None or self.identity_ranges is None:
+            return [f"{self.num_images}"]
+        return [f"header0 label {self.layout_label}", f"id2range {len(self.identity_ranges)}", f"{self.num_images}"]
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def _unpack(self, position: int) -> tuple[IRHeader, memoryview]:
+        return unpack(self._reader.read_position(position), str(self.path))
+
+    def _read_layout_label(self) -> npt.NDArray[np.float32] | None:
+        """The two labels of record 0 of a face layout; None in a plain one, whose record 0, if any, is an image."""
+        if not (self._reader.keys == 0).any():
+            return None
+        header, body = unpack(self._reader.read(0), f"{self.path}: key 0")
+        if header.flag == 0 or len(body):
+            return None
+        label = np.asarray(header.label)
+        if len(label) != 2 or not np.isfinite(label).all() or not 0 < label[0] <= label[1]:
+            raise self._layout_error(f"labels {label} of key 0", "the range [first, end) of the identity records")
+        return label
+
+    def _read_identity_ranges(self, layout_label: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        first, end = (int(value) for value in layout_label)
+        if end > LARGEST_EXACT_KEY:
+            logger.warning("%s: key ranges beyond %d are rounded (they are float32)", self.path, LARGEST_EXACT_KEY)
+        if end - first > len(self._reader):
+            raise self._layout_error(
+                f"identity records {first} to {end}", f"fewer than its {len(self._reader)} records"
+            )
+        ranges = np.empty((end - first, 2))
+        for row, position in enumerate(self._find_positions(np.arange(first, end))):
+            header, _ = self._unpack(int(position))
+            if header.flag != 2:
+                raise self._layout_error(f"{header.flag or 1} label(s) of identity key {first + row}", "2 labels")
+            ranges[row] = header.label
+        counts = ranges[:, 1] - ranges[:, 0]
+        # Checked before the keys of the ranges are written out: a wild range would take all memory.
+        if not ((ranges >= 0).all() and (counts >= 0).all() and counts.sum() <= len(self._reader)):
+            raise self._layout_error("image ranges that its records cannot fill", "[first, end) for each identity")
+        return ranges.astype(np.int64)
+
+    def _find_positions(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The line of the index that each key has; the last one where there are several, as in MXNet."""
+        order = np.argsort(self._reader.keys, kind="stable")
+        sorted_keys = self._reader.keys[order]
+        places = np.searchsorted(sorted_keys, keys, side="right") - 1
+        missing = keys[sorted_keys[places] != keys]
+        if len(missing):
+            raise self._layout_error(f"no key {missing[0]} in its .idx", f"the {len(keys)} keys of its layout")
+        return order[places]
+
+    def _layout_error(self, found: str, expected: str) -> FormatError:
+        return FormatError(self.path, found, expected, way_out=WAY_OUT)
+
+
+def expand_ranges(ranges: npt.NDArray[np.int64], min_count: int = 0) -> npt.NDArray[np.int64]:
+    """The numbers of all half-open ranges (K, 2) that hold at least `min_count`, range after range."""
+    counts = ranges[:, 1] - ranges[:, 0]
+    starts, counts = ranges[counts >= min_count, 0], counts[counts >= min_count]
+    offsets = np.cumsum(counts) - counts
+    return np.repeat(starts - offsets, counts) + np.arange(counts.sum())
