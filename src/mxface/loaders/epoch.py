@@ -25,8 +25,8 @@ def position_draws(seed: int, epoch: int, start: int, count: int) -> npt.NDArray
     """Uniform numbers in [0, 1), (count, DRAWS_PER_POSITION), for the positions from `start` in the epoch's order."""
     words_per_count = 4
     stream = _philox(seed, epoch, _DRAW_STREAM, block=start * (DRAWS_PER_POSITION // words_per_count))
-    words: npt.NDArray[np.uint64] = stream.random_raw((count, DRAWS_PER_POSITION))
-    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    words = np.asarray(stream.random_raw((count, DRAWS_PER_POSITION)), dtype=np.uint64)
+    return np.asarray((words >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
 def _philox(seed: int, epoch: int, stream: int, *, block: int) -> np.random.Philox:

@@ -52,7 +52,7 @@ class TrainLoader:
     side. rand_mirror, cutoff, color: see `Augmentation`. threads: how many decode at a time; one batch a thread is made
     ahead.
 
-    A record that cannot be read or decoded is logged and counted, and the next good image of the epoch's order takes its
+    A record that cannot be read or decoded is logged and counted; the next good image of the epoch's order takes its
     place in the batch. When more than `damaged_limit` (a share) of all images are damaged, DataError says how many.
     """
 
