@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
 
 from mxface.graph.shape_inference import infer_shapes
 from mxface.graph.symbol import Symbol
-from mxface.ops import Shape
+from mxface.ops import Params, Shape
 
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 
@@ -29,18 +28,18 @@ def count_flops(symbol: Symbol, **input_shapes: Shape) -> int:
     return total
 
 
-def convolution_flops(params: dict[str, Any], data: Shape, output: Shape) -> int:
+def convolution_flops(params: Params, data: Shape, output: Shape) -> int:
     """2019's count takes all input channels and divides by the groups, the -1 of a missing bias included."""
     products: int = data[1] * prod(params["kernel"])
     return (2 * products - int(params["no_bias"])) * prod(output) // int(params["num_group"])
 
 
-def fully_connected_flops(params: dict[str, Any], data: Shape, output: Shape) -> int:
+def fully_connected_flops(params: Params, data: Shape, output: Shape) -> int:
     products = prod(data[1:]) if params["flatten"] else data[-1]
     return (2 * products - int(params["no_bias"])) * prod(output)
 
 
-COUNTERS: dict[str, Callable[[dict[str, Any], Shape, Shape], int]] = {
+COUNTERS: dict[str, Callable[[Params, Shape, Shape], int]] = {
     "Convolution": convolution_flops,
     "FullyConnected": fully_connected_flops,
 }

@@ -8,7 +8,7 @@ from itertools import accumulate
 from mxface.errors import GraphError
 from mxface.formats.symbol_json import JsonGraph, JsonNode
 from mxface.graph.composition import HIDDEN_KEYS, input_variable
-from mxface.graph.node import VARIABLE, Entry, Node, count_outputs, visible_outputs
+from mxface.graph.node import VARIABLE, Entry, Node
 from mxface.ops import OpSpec, find_operator
 
 
@@ -23,7 +23,7 @@ def graph_to_json(nodes: Sequence[Node], heads: Sequence[Entry]) -> JsonGraph:
         nodes=tuple(JsonNode(node.op, node.name, dict(node.attrs), tuple(map(place, node.inputs))) for node in nodes),
         heads=tuple((position[head.node], head.index, 0) for head in heads),
         arg_nodes=tuple(index for index, node in enumerate(nodes) if node.is_variable),
-        node_row_ptr=tuple(accumulate(map(count_outputs, nodes), initial=0)),
+        node_row_ptr=tuple(accumulate((node.num_outputs for node in nodes), initial=0)),
     )
 
 
@@ -42,8 +42,8 @@ def heads_from_json(graph: JsonGraph) -> list[Entry]:
 def _entry(nodes: Sequence[Node], place: tuple[int, int, int], user: str) -> Entry:
     index, output, version = place
     node = nodes[index]
-    if output >= len(visible_outputs(node)):
-        raise GraphError(f"{user!r} uses output {output} of {node}, which has {len(visible_outputs(node))}")
+    if output >= len(node.outputs):
+        raise GraphError(f"{user!r} uses output {output} of {node}, which has {len(node.outputs)}")
     return Entry(node, output, version)
 
 

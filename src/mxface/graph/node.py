@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from types import MappingProxyType
 
-from mxface.ops import OpSpec, find_operator
+from mxface.ops import OpSpec, Params, find_operator
 
 VARIABLE = "null"
 """The `op` of a variable: an input, a parameter or an auxiliary state."""
@@ -21,7 +22,7 @@ class Entry:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Node:
     """An operator applied to inputs, or a variable. Two nodes are equal only if they are the same one."""
 
@@ -39,10 +40,27 @@ class Node:
         """The operator; a variable has none."""
         return find_operator(self.op, self.name)
 
+    @cached_property
+    def params(self) -> Params:
+        """The operator's typed parameters, defaults filled in."""
+        return MappingProxyType(self.spec.parse(self.attrs))
+
+    @cached_property
+    def slots(self) -> tuple[str, ...]:
+        """What the inputs are called: `data`, `weight`, …"""
+        return self.spec.inputs(self.params)
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """The names by which the outputs are asked for: `data`, `conv0_output`, `slice_output1`."""
+        if self.is_variable:
+            return (self.name,)
+        return tuple(f"{self.name}_{output}" for output in self.spec.outputs(self.params))
+
     @property
-    def params(self) -> dict[str, Any]:
-        """The operator's typed parameters, parsed anew at each call."""
-        return self.spec.parse(self.attrs)
+    def num_outputs(self) -> int:
+        """How many outputs there are, those included that are never asked for."""
+        return len(self.outputs) + (0 if self.is_variable else self.spec.hidden_outputs(self.params))
 
     def __repr__(self) -> str:
         return f"<{self.op} {self.name}>"
@@ -78,21 +96,6 @@ def auxiliary_states(nodes: Iterable[Node]) -> set[Node]:
     states: set[Node] = set()
     for node in nodes:
         if not node.is_variable and node.spec.aux:
-            slots = node.spec.inputs(node.params)
-            states.update(entry.node for slot, entry in zip(slots, node.inputs, strict=True) if slot in node.spec.aux)
+            slots = zip(node.slots, node.inputs, strict=True)
+            states.update(entry.node for slot, entry in slots if slot in node.spec.aux)
     return states
-
-
-def visible_outputs(node: Node) -> tuple[str, ...]:
-    """The names by which the outputs of a node are asked for: `data`, `conv0_output`, `slice_output1`."""
-    if node.is_variable:
-        return (node.name,)
-    return tuple(f"{node.name}_{output}" for output in node.spec.outputs(node.params))
-
-
-def count_outputs(node: Node) -> int:
-    """How many outputs a node has, those included that are never asked for."""
-    if node.is_variable:
-        return 1
-    params = node.params
-    return len(node.spec.outputs(params)) + node.spec.hidden_outputs(params)

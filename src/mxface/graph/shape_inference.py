@@ -7,23 +7,15 @@ applied in topological order until nothing new follows. One pass does for the ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from mxface.errors import GraphError
-from mxface.graph.node import Node, visible_outputs
-from mxface.ops import OpSpec, Shape
+from mxface.graph.node import Node
+from mxface.ops import Shape
 from mxface.ops.params import parse_ints
 from mxface.ops.shapes import is_complete, merge_shapes
 
 Shapes = dict[Node, list[Shape | None]]
 """Shapes of the visible outputs of each node."""
-
-
-class _Step(NamedTuple):
-    node: Node
-    spec: OpSpec
-    params: dict[str, Any]
-    slots: tuple[str, ...]
 
 
 def infer_shapes(nodes: Sequence[Node], given: Mapping[str, Shape]) -> Shapes:
@@ -36,17 +28,16 @@ def infer_shapes(nodes: Sequence[Node], given: Mapping[str, Shape]) -> Shapes:
     unknown = sorted(given.keys() - variables.keys())
     if unknown:
         raise GraphError(f"the graph has no variable {', '.join(unknown)}; it has {', '.join(variables)}")
-    shapes = {node: [_declared_shape(node, given)] if node.is_variable else [] for node in nodes}
-    pending = [_prepare(node, shapes) for node in nodes if not node.is_variable]
+    shapes: Shapes = {
+        node: [_declared_shape(node, given)] if node.is_variable else [None] * len(node.outputs) for node in nodes
+    }
+    pending = [node for node in nodes if not node.is_variable]
     progress = True
     while pending and progress:
         progress = False
-        remaining = []
-        for step in pending:
-            progress |= _infer_node(step, shapes)
-            if not _is_settled(step.node, shapes):
-                remaining.append(step)
-        pending = remaining
+        for node in pending:
+            progress |= _infer_node(node, shapes)
+        pending = [node for node in pending if not _is_settled(node, shapes)]
     if pending:
         _refuse_unknown(pending[0], shapes)
     return shapes
@@ -65,32 +56,24 @@ def variables_by_name(nodes: Sequence[Node]) -> dict[str, Node]:
 
 def _declared_shape(variable: Node, given: Mapping[str, Shape]) -> Shape | None:
     if variable.name in given:
-        shape = tuple(given[variable.name])
-        if not all(isinstance(size, int) and size > 0 for size in shape):
+        shape = tuple(int(size) for size in given[variable.name])
+        if not all(size > 0 for size in shape):
             raise GraphError(f"shape {shape} of {variable.name!r} is not a tuple of positive sizes")
         return shape
     text = variable.attrs.get("__shape__")
     return parse_ints(text) or None if text else None
 
 
-def _prepare(node: Node, shapes: Shapes) -> _Step:
-    spec = node.spec
-    params = spec.parse(node.attrs)
-    shapes[node] = [None] * len(spec.outputs(params))
-    return _Step(node, spec, params, spec.inputs(params))
-
-
-def _infer_node(step: _Step, shapes: Shapes) -> bool:
+def _infer_node(node: Node, shapes: Shapes) -> bool:
     """Apply one rule; has anything new come out?"""
-    node = step.node
-    known = {slot: shapes[entry.node][entry.index] for slot, entry in zip(step.slots, node.inputs, strict=True)}
+    known = {slot: shapes[entry.node][entry.index] for slot, entry in zip(node.slots, node.inputs, strict=True)}
     try:
-        inference = step.spec.infer_shape(step.params, known)
+        inference = node.spec.infer_shape(node.params, known)
         if inference is None:
             return False
         input_shapes, output_shapes = inference
         progress = False
-        for slot, entry in zip(step.slots, node.inputs, strict=True):
+        for slot, entry in zip(node.slots, node.inputs, strict=True):
             progress |= _learn(shapes, entry.node, entry.index, input_shapes.get(slot))
         for index, shape in enumerate(output_shapes):
             progress |= _learn(shapes, node, index, shape)
@@ -113,12 +96,12 @@ def _is_settled(node: Node, shapes: Shapes) -> bool:
     )
 
 
-def _refuse_unknown(step: _Step, shapes: Shapes) -> None:
-    for entry in step.node.inputs:
+def _refuse_unknown(node: Node, shapes: Shapes) -> None:
+    for entry in node.inputs:
         if not is_complete(shapes[entry.node][entry.index]):
-            name = visible_outputs(entry.node)[entry.index]
+            name = entry.node.outputs[entry.index]
             raise GraphError(
-                f"the shape of {name!r}, an input of {step.node.op} {step.node.name!r}, does not follow from what is "
+                f"the shape of {name!r}, an input of {node.op} {node.name!r}, does not follow from what is "
                 f"given; give the shapes of all data inputs, such as infer_shape(data=(1, 3, 112, 112))"
             )
-    raise AssertionError(f"{step.node} has complete inputs and an unknown output")
+    raise AssertionError(f"{node} has complete inputs and an unknown output")

@@ -14,7 +14,7 @@ from mxface.formats import symbol_json
 from mxface.formats.symbol_json import JsonGraph
 from mxface.graph.composition import compose_node
 from mxface.graph.json_graph import graph_to_json, heads_from_json
-from mxface.graph.node import VARIABLE, Entry, Node, auxiliary_states, topological_order, visible_outputs
+from mxface.graph.node import VARIABLE, Entry, Node, auxiliary_states, topological_order
 from mxface.graph.shape_inference import infer_shapes
 from mxface.ops import Shape, find_operator
 
@@ -49,11 +49,11 @@ class Symbol:
 
     def list_outputs(self) -> list[str]:
         """Names of the outputs, such as `fc1_output`."""
-        return [visible_outputs(head.node)[head.index] for head in self.heads]
+        return [head.node.outputs[head.index] for head in self.heads]
 
     def get_internals(self) -> Symbol:
         """Every output of every node."""
-        return Symbol(Entry(node, index) for node in self.nodes for index in range(len(visible_outputs(node))))
+        return Symbol(Entry(node, index) for node in self.nodes for index in range(len(node.outputs)))
 
     def select_outputs(self, names: Sequence[str]) -> Symbol:
         """The named outputs, from anywhere in the graph, heads or not.
@@ -206,7 +206,7 @@ def apply_operator(function: str, *args: Any, name: str | None = None, **kwargs:
     inputs = {key: value._single_head() for key, value in kwargs.items() if isinstance(value, Symbol)}
     attrs.update({key: str(value) for key, value in kwargs.items() if not isinstance(value, Symbol)})
     node = compose_node(function, [symbol._single_head() for symbol in positional], inputs, attrs, name)
-    return Symbol(Entry(node, index) for index in range(len(visible_outputs(node))))
+    return Symbol(Entry(node, index) for index in range(len(node.outputs)))
 
 
 def load_symbol(path: str | os.PathLike[str]) -> Symbol:
