@@ -139,33 +139,35 @@ class SoftmaxHead(nn.Module):
     ) -> tuple[HeadOutput, Tensor]:
         """One SGD step of the head; the same numbers as `forward`, `backward` and `train.optimizer.SGD`.
 
-        Returns the output and the gradient (B, D) of the loss by `embedding`, which must not require more of autograd.
+        Returns the output and the gradient (B, D) of the loss, to go on with `embedding.backward(gradient)`.
         `rescale` multiplies the gradients of fc7 only. `check` is called before anything is changed and may raise.
         """
-        embedding = embedding.to(self.fc7_weight.dtype)
-        norm = l2_norm(embedding)
-        features = embedding / norm if self.config.is_margin else embedding
-        target = self._target(features, label)
-        fused = FusedStep(
-            features,
-            target,
-            Centres(self.fc7_weight, self.fc7_weight_momentum, self.fc7_bias, self.fc7_bias_momentum),
-            scale=self.config.s if self.config.is_margin else None,
-            product_dtype=self.product_dtype or self.fc7_weight.dtype,
-            workspace=self._workspace,
-        )
-        scores = fused.score()
-        cross_entropy = scores.log_denominator - target.logit
-        output = HeadOutput(cross_entropy.mean(), cross_entropy, scores.best_class == label)
-        check(output)
-        rates = (
-            SgdRate(lr * lr_mult.get(name, 1.0), momentum, wd * wd_mult.get(name, 1.0), rescale)
-            for name in (WEIGHT, BIAS)
-        )
-        grad = fused.update(scores, *rates)
-        if self.config.is_margin:
-            grad = (grad - torch.linalg.vecdot(grad, features).unsqueeze(1) * features) / norm
-        return output, grad
+        with torch.autocast(embedding.device.type, enabled=False):  # only the products may be rough
+            features = embedding.to(self.fc7_weight.dtype)
+            norm = l2_norm(features)
+            if self.config.is_margin:
+                features = features / norm
+            target = self._target(features, label)
+            fused = FusedStep(
+                features,
+                target,
+                Centres(self.fc7_weight, self.fc7_weight_momentum, self.fc7_bias, self.fc7_bias_momentum),
+                scale=self.config.s if self.config.is_margin else None,
+                product_dtype=self.product_dtype or self.fc7_weight.dtype,
+                workspace=self._workspace,
+            )
+            scores = fused.score()
+            cross_entropy = scores.log_denominator - target.logit
+            output = HeadOutput(cross_entropy.mean(), cross_entropy, scores.best_class == label)
+            check(output)
+            rates = (
+                SgdRate(lr * lr_mult.get(name, 1.0), momentum, wd * wd_mult.get(name, 1.0), rescale)
+                for name in (WEIGHT, BIAS)
+            )
+            grad = fused.update(scores, *rates)
+            if self.config.is_margin:
+                grad = (grad - torch.linalg.vecdot(grad, features).unsqueeze(1) * features) / norm
+            return output, grad.to(embedding.dtype)
 
     def _target(self, features: Tensor, label: Tensor) -> Target:
         """The target's logits, in full precision whatever the products are."""

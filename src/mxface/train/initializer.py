@@ -11,15 +11,12 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mxface.errors import GraphError
-
-if TYPE_CHECKING:
-    from mxface.graph import Symbol
+from mxface.graph import Symbol
 
 Array = NDArray[np.float32]
 Shape = Sequence[int]
@@ -118,7 +115,7 @@ def init_params(
     GraphError: a variable that no rule covers, or an initialiser of another name.
     """
     xavier = xavier_of_network(net_name)
-    variables = [node for node in symbol.nodes if node.op == "null" and node.name in shapes]
+    variables = [node for node in symbol.nodes if node.is_variable and node.name in shapes]
     return {node.name: _fill_of(node.name, node.attrs, xavier)(shapes[node.name], rng) for node in variables}
 
 

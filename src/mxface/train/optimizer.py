@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mxface.errors import ConfigError
-
-if TYPE_CHECKING:
-    from mxface.graph import Symbol
+from mxface.graph import Symbol
 
 DECAYED_SUFFIXES = ("_weight", "_gamma")
 
@@ -41,7 +39,7 @@ def named_multipliers(symbol: Symbol, inputs: Collection[str] = ()) -> Multiplie
     No weight decay on names without _weight or _gamma at their end; then the variables' own lr_mult and wd_mult.
     """
     names = [name for name in symbol.list_arguments() if name not in inputs]
-    attributes = {node.name: node.attrs for node in symbol.nodes if node.op == "null"}
+    attributes = {node.name: node.attrs for node in symbol.nodes if node.is_variable}
     lr = {name: float(attributes[name]["__lr_mult__"]) for name in names if "__lr_mult__" in attributes[name]}
     wd = {name: 0.0 for name in names if not name.endswith(DECAYED_SUFFIXES)}
     wd |= {name: float(attributes[name]["__wd_mult__"]) for name in names if "__wd_mult__" in attributes[name]}
