@@ -1,0 +1,26 @@
+"""softmax, log_softmax, SoftmaxActivation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mxface.lower.registry import lowers
+
+
+@lowers("softmax", only={"dtype": (None,)})
+def softmax(data: Tensor, *, axis: int = -1, temperature: float | None = None) -> Tensor:
+    """Over one axis, of data / temperature."""
+    return torch.softmax(data if temperature is None else data / temperature, axis)
+
+
+@lowers("log_softmax", only={"dtype": (None,)})
+def log_softmax(data: Tensor, *, axis: int = -1, temperature: float | None = None) -> Tensor:
+    """The logarithm of `softmax`."""
+    return torch.log_softmax(data if temperature is None else data / temperature, axis)
+
+
+@lowers("SoftmaxActivation")
+def softmax_activation(data: Tensor, *, mode: str = "instance") -> Tensor:
+    """Over the channels of every position (`channel`), or over all values of an instance."""
+    return torch.softmax(data, 1) if mode == "channel" else torch.softmax(data.flatten(1), 1).view_as(data)
