@@ -54,6 +54,26 @@ class Evaluation:
         """Population standard deviation over the folds."""
         return float(self.accuracy.std())
 
+    def pair_thresholds(self) -> Floats:
+        """The threshold (P,) that each pair was judged by: its fold's."""
+        folds = k_folds(len(self.distances), len(self.thresholds))
+        return np.repeat(self.thresholds, [fold.stop - fold.start for fold in folds])
+
+
+class RocCurve(NamedTuple):
+    """Rates at every threshold that changes them, from (0, 0) to (1, 1), over all pairs at once."""
+
+    fpr: Floats
+    tpr: Floats
+
+    def area(self) -> float:
+        """Chance that a same pair is nearer than a different one."""
+        return float((np.diff(self.fpr) * (self.tpr[1:] + self.tpr[:-1]) / 2).sum())
+
+    def equal_error_rate(self) -> float:
+        """The rate at which false accepts and false rejects are equally frequent."""
+        return float(np.interp(0, self.fpr + self.tpr - 1, self.fpr))
+
 
 class Tally(NamedTuple):
     """Pairs accepted of every fold (or of all other folds), class and threshold, and how many pairs there are."""
@@ -138,12 +158,11 @@ def normalise_rows(vectors: NDArray[Any]) -> Floats:
     return np.asarray(rows / np.where(norms == 0, 1, norms), np.float64)
 
 
-def roc_curve(distances: Floats, issame: NDArray[Any]) -> tuple[Floats, Floats]:
-    """False and true accept rates at every threshold that changes them, from (0, 0) to (1, 1); not folded."""
-    same = np.asarray(issame, bool)
+def roc_curve(distances: Floats, issame: NDArray[Any]) -> RocCurve:
+    """The curve of all pairs, not folded; the rates of a class without pairs are 0."""
     thresholds = np.append(np.unique(distances), np.inf)
-    fpr, tpr = tally(distances, same, [slice(None)], thresholds).rates()[0]
-    return fpr, tpr
+    fpr, tpr = tally(distances, np.asarray(issame, bool), [slice(None)], thresholds).rates()[0]
+    return RocCurve(fpr, tpr)
 
 
 def tally(distances: Floats, issame: Booleans, groups: Sequence[slice | Booleans], thresholds: Floats) -> Tally:
