@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from mxface.cli import HelpFormatter, command, setup_logging
 from mxface.errors import ConfigError, DataError
-from mxface.eval.lfw import get_paths, read_pairs
 from mxface.formats.evalset import write_evalset
+from mxface.formats.lfw_pairs import get_paths, read_pairs
 
 logger = logging.getLogger(__name__)
 
