@@ -1,0 +1,58 @@
+"""The options of recognition's networks: the keys of 2019's global config that shape a graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mxface.errors import ConfigError
+from mxface.ops.activation import ACTIVATION_TYPES
+
+NET_OUTPUTS = ("E", "F", "FC", "G", "GAP", "GDC", "GNAP", "H", "I", "J", "Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecognitionOptions:
+    """Checked on construction; a network reads some of them. ConfigError names the option and what it can be."""
+
+    emb_size: int = 512
+    num_layers: int | None = None
+    net_output: str = "E"
+    """The embedding head, see embedding_heads.py."""
+    net_input: int = 1
+    """The stem: 1 keeps full resolution, 0 halves it at once, 2 (fresnet) learns the pixel normalisation."""
+    net_unit: int = 3
+    net_se: bool = False
+    net_act: str = "prelu"
+    net_multiplier: float = 1.0
+    net_blocks: tuple[int, ...] = (1, 4, 6, 2)
+    bn_mom: float = 0.9
+    head_bn_mom: float = 0.9
+    """Of the head's BatchNorms. 2019 read bn_mom for them once, on import: a later change of the config did not reach
+    them, an edit of its base values did."""
+    workspace: int = 256
+    densenet_dropout: float = 0.0
+    memonger: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "net_blocks", tuple(self.net_blocks))
+        _require_member("net_output", self.net_output, NET_OUTPUTS)
+        _require_member("net_input", self.net_input, (0, 1, 2))
+        _require_member("net_act", self.net_act, ("prelu", *ACTIVATION_TYPES))
+        if self.net_unit == 4:
+            raise ConfigError("net_unit=4 was never written in 2019; choose 1, 2 or 3")
+        _require_member("net_unit", self.net_unit, (1, 2, 3))
+        if self.memonger:
+            raise ConfigError("memonger=True never worked in 2019 and does nothing here; set it to False")
+        for name in ("emb_size", "net_multiplier", "workspace"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must be above 0")
+        for name in ("bn_mom", "head_bn_mom", "densenet_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be at least 0 and below 1")
+        if len(self.net_blocks) != 4 or min(self.net_blocks) < 0:
+            raise ConfigError(f"net_blocks={list(self.net_blocks)} must be four counts, such as [1, 4, 6, 2]")
+
+
+def _require_member(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name}={value!r} does not exist; choose one of {', '.join(map(str, allowed))}")
