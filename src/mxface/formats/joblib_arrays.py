@@ -119,8 +119,9 @@ class _Stream:
                 raise _error(self.source, f"an array of shape {shape!r}", offset=offset)
             count *= extent
         self._file.seek(self._file.read(1)[0], io.SEEK_CUR)
-        if order not in ("C", "F") or 4 * count > self._size - self._file.tell():
-            raise _error(self.source, f"an array of shape {shape!r}, order {order!r}", offset=offset)
+        fits = 4 * count <= self._size - self._file.tell()
+        if not (fits and order in ("C", "F") and isinstance(state["dtype"], _Float32)):
+            raise _error(self.source, f"an array of shape {shape!r}, order {order!r} that does not fit", offset=offset)
         values: NDArray[np.float32] = np.frombuffer(self._file.read(4 * count), "<f4").astype(np.float32)
         return np.reshape(values, shape, order=order)
 
