@@ -45,10 +45,10 @@ def estimate_similarity(src: ArrayLike, dst: ArrayLike) -> NDArray[np.float64]:
 
     Raises DataError where no such transform exists: points that coincide, are not finite, or give a scale of zero.
     """
-    source, target = (np.asarray(points, np.float64) for points in (src, dst))
-    if not (np.isfinite(source).all() and np.isfinite(target).all()):
+    src_xy, dst_xy = np.asarray(src, np.float64), np.asarray(dst, np.float64)
+    if not (np.isfinite(src_xy).all() and np.isfinite(dst_xy).all()):
         raise DataError("landmarks determine no similarity: not all are finite")
-    source, target = source @ (1, 1j), target @ (1, 1j)
+    source, target = src_xy @ (1, 1j), dst_xy @ (1, 1j)
     source_mean, target_mean = source.mean(), target.mean()
     spread = source - source_mean
     covariance = np.vdot(spread, target - target_mean)

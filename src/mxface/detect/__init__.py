@@ -1,0 +1,1 @@
+"""Where the faces are: box arithmetic and the MTCNN cascade."""
