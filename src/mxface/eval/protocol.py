@@ -119,14 +119,13 @@ def decode_pair_set(
 def fit(image: Pictures, image_size: tuple[int, int]) -> Pictures:
     """A picture of (height, width) = `image_size`: as it is, or scaled where both are square; else DataError."""
     height, width = image_size
-    if image.shape[:2] != image_size and height == width:
-        image = resize_short(image, height)
-    if image.shape[:2] != image_size:
+    fitted = resize_short(image, height) if image.shape[:2] != image_size and height == width else image
+    if fitted.shape[:2] != image_size:
         raise DataError(
             f"{image.shape[0]}x{image.shape[1]} pixels do not fit {height}x{width} (height x width); "
             "pack aligned faces of that size, or correct the size in the data's `property`"
         )
-    return image
+    return fitted
 
 
 def verify(
