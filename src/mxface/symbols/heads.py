@@ -1,0 +1,125 @@
+"""The loss graphs of 2019's train.py, as MXNet would train them: embedding in, [embedding, softmax, ce_loss] out.
+
+They are what `lower()` and real MXNet run. `losses/` computes the same thing faster, for the target class alone. One
+difference: the arccos here is MXNet's, so a cosine of exactly ±1 gives a gradient that is not a number, as it did;
+`losses/` clamps it. tests/symbols/test_heads.py holds these graphs against the original's numbers, NaN included.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mxface.errors import ConfigError
+from mxface.graph import Group, Symbol, Variable, sym
+from mxface.graph.naming import network_names
+
+FC7_INIT = '["normal", {"sigma": 0.01}]'
+
+
+class Margin(NamedTuple):
+    """The target's cosine becomes cos(m1 * arccos(cosine) + m2) - m3."""
+
+    m1: float
+    m2: float
+    m3: float
+
+
+MARGINS = {
+    "nsoftmax": Margin(1.0, 0.0, 0.0),
+    "sphereface": Margin(1.5, 0.0, 0.0),
+    "arcface": Margin(1.0, 0.5, 0.0),
+    "cosface": Margin(1.0, 0.0, 0.35),
+    "combined": Margin(1.0, 0.3, 0.2),
+}
+
+
+def softmax_loss(
+    embedding: Symbol,
+    *,
+    num_classes: int,
+    emb_size: int,
+    batch_size: int,
+    no_bias: bool = False,
+    ce_loss: bool = True,
+    lr_mult: float = 1.0,
+    wd_mult: float = 1.0,
+) -> Symbol:
+    """Plain softmax over W x (+ b). `batch_size` (of one device) divides ce_loss.
+
+    The multipliers are fc7_weight's; 2019 wrote them into the graph, where its optimiser never read them.
+    """
+    with network_names(after=embedding.nodes):
+        weight = class_weight(num_classes, emb_size, lr_mult, wd_mult)
+        bias = {} if no_bias else {"bias": Variable("fc7_bias", lr_mult=2.0, wd_mult=0.0)}
+        logits = sym.FullyConnected(
+            data=embedding, weight=weight, **bias, num_hidden=num_classes, no_bias=no_bias, name="fc7"
+        )
+        return outputs(embedding, logits, Variable("softmax_label"), batch_size if ce_loss else None)
+
+
+def margin_softmax_loss(
+    embedding: Symbol,
+    *,
+    num_classes: int,
+    emb_size: int,
+    batch_size: int,
+    s: float,
+    margin: Margin,
+    ce_loss: bool = True,
+    lr_mult: float = 1.0,
+    wd_mult: float = 1.0,
+) -> Symbol:
+    """Softmax over s * cosine, with a margin on the target's. See softmax_loss for the other arguments."""
+    if s <= 0 or margin.m1 < 0:
+        raise ConfigError(f"loss_s={s} must be above 0 and loss_m1={margin.m1} not below 0")
+    with network_names(after=embedding.nodes):
+        weight = sym.L2Normalization(class_weight(num_classes, emb_size, lr_mult, wd_mult), mode="instance")
+        unit = sym.L2Normalization(embedding, mode="instance", name="fc1n") * s
+        logits = sym.FullyConnected(data=unit, weight=weight, no_bias=True, num_hidden=num_classes, name="fc7")
+        label = Variable("softmax_label")
+        logits = add_margin(logits, label, num_classes, s, margin)
+        return outputs(embedding, logits, label, batch_size if ce_loss else None)
+
+
+def add_margin(logits: Symbol, label: Symbol, num_classes: int, s: float, margin: Margin) -> Symbol:
+    """The logits, the target's under the margin."""
+    if margin == (1.0, 0.0, 0.0):
+        return logits
+    if margin[:2] == (1.0, 0.0):
+        return logits - sym.one_hot(label, depth=num_classes, on_value=s * margin.m3, off_value=0.0)
+    target = sym.pick(logits, label, axis=1)
+    change = sym.expand_dims(angular_margin(target, s, margin) - target, 1)
+    one_hot = sym.one_hot(label, depth=num_classes, on_value=1.0, off_value=0.0)
+    return logits + sym.broadcast_mul(one_hot, change)
+
+
+def angular_margin(target: Symbol, s: float, margin: Margin) -> Symbol:
+    """The target's logit under the margin; no fold-back beyond pi. 2019 ignored m2 and m3 below 0 here."""
+    theta = sym.arccos(target / s)
+    if margin.m1 != 1.0:
+        theta = theta * margin.m1
+    if margin.m2 > 0.0:
+        theta = theta + margin.m2
+    cosine = sym.cos(theta)
+    if margin.m3 > 0.0:
+        cosine = cosine - margin.m3
+    return cosine * s
+
+
+def class_weight(num_classes: int, emb_size: int, lr_mult: float, wd_mult: float) -> Symbol:
+    return Variable("fc7_weight", shape=(num_classes, emb_size), lr_mult=lr_mult, wd_mult=wd_mult, init=FC7_INIT)
+
+
+def outputs(embedding: Symbol, logits: Symbol, label: Symbol, batch_size: int | None) -> Symbol:
+    """Only the softmax has a gradient. `batch_size` None leaves ce_loss out.
+
+    ce_loss is the mean of -log p, infinite where float32 rounds p to 0; it is for display.
+    """
+    parts = [
+        sym.BlockGrad(embedding),
+        sym.SoftmaxOutput(data=logits, label=label, normalization="valid", name="softmax"),
+    ]
+    if batch_size is not None:
+        probability = sym.pick(sym.SoftmaxActivation(data=logits), label, axis=1)
+        parts.append(sym.BlockGrad(sym.sum(-sym.log(probability)) / batch_size))
+    return Group(parts)
