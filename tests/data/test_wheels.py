@@ -47,7 +47,7 @@ def test_a_damaged_copy_is_downloaded_again(toy_wheel: Path, tmp_path: Path) -> 
 
 
 def test_other_bytes_are_refused(toy_wheel: Path, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="sha256 .* expected sha256 0000"):
+    with pytest.raises(FormatError, match=r"sha256 .* expected sha256 0000"):
         fetch_wheel("toyfaces", "1.0", "0" * 64, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
     with pytest.raises(FormatError, match="unchanged"):

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.output.is_dir():
         raise ConfigError(f"--output {args.output} is a folder; name a file, as in {args.output / 'lfw.bin'}")
     pairs = args.pairs or args.data_dir / "pairs.txt"
-    paths, issame = get_paths(args.data_dir, read_pairs(pairs), "jpg", say=print)
+    paths, issame = get_paths(args.data_dir, read_pairs(pairs), say=print)
     if not issame:
         raise DataError(f"no pair of {pairs} has both its files in {args.data_dir}")
     write_evalset(args.output, read_images(paths), issame)

@@ -1,11 +1,13 @@
 """Encoded images to pixels, as MXNet's decoder gives them.
 
-JPEG goes to libjpeg-turbo through simplejpeg, which drops the GIL and gives cv2's very pixels (held equal by
-tests/loaders/test_decode.py); like MXNet's decoder, and unlike `cv2.imdecode`, it leaves an EXIF orientation alone.
-Everything else (PNG, PGM, CMYK JPEG …) goes to OpenCV.
+JPEG goes to libjpeg-turbo through simplejpeg, which drops the GIL and gives OpenCV's and MXNet's very pixels (held equal
+by tests/loaders/test_decode.py). Everything else (PNG, PGM, CMYK …) goes to OpenCV, and so does a camera's JPEG that
+begins with EXIF data: OpenCV turns it upright, as MXNet does. (Where JFIF data come first, MXNet does not look for EXIF.)
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from mxface.errors import DataError
 Image = npt.NDArray[np.uint8]
 
 JPEG_START = b"\xff\xd8\xff"
+EXIF_START = JPEG_START + b"\xe1"
 
 
 def decode_image(encoded: bytes | memoryview) -> Image:
@@ -24,12 +27,12 @@ def decode_image(encoded: bytes | memoryview) -> Image:
 
     Raises DataError where the bytes are no image or an incomplete one.
     """
-    if encoded[:3] == JPEG_START:
-        try:
-            return decode_jpeg(encoded, strict=True)
-        except ValueError as error:
-            return decode_odd_jpeg(encoded, error)
-    return decode_other(encoded)
+    if encoded[:3] != JPEG_START or encoded[:4] == EXIF_START:
+        return decode_by_opencv(encoded)
+    try:
+        return decode_jpeg(encoded, strict=True)
+    except ValueError as error:
+        return decode_odd_jpeg(encoded, error)
 
 
 def decode_jpeg(encoded: bytes | memoryview, *, strict: bool) -> Image:
@@ -42,16 +45,20 @@ def decode_odd_jpeg(encoded: bytes | memoryview, error: ValueError) -> Image:
     """A JPEG that strict decoding refused: stray bytes between its segments do no harm, lost ones do."""
     reason = str(error)
     if "extraneous bytes" in reason:
-        return decode_jpeg(encoded, strict=False)
+        with contextlib.suppress(ValueError):
+            return decode_jpeg(encoded, strict=False)
     if "remature end" in reason or "Corrupt" in reason:
         raise DataError(f"a damaged JPEG image ({reason})") from error
-    return decode_other(encoded)
+    return decode_by_opencv(encoded)
 
 
-def decode_other(encoded: bytes | memoryview) -> Image:
+def decode_by_opencv(encoded: bytes | memoryview) -> Image:
     """RGB pixels of any image that OpenCV reads."""
     data = np.frombuffer(encoded, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error as error:  # absurd sizes
+        raise DataError(f"an image that OpenCV refuses ({error.err})") from error
     if image is None:
         raise DataError(f"{data.size} bytes that are no image OpenCV can read")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)  # type: ignore[return-value]
