@@ -30,7 +30,7 @@ config.net_input = 1
 config.net_blocks = [1, 4, 6, 2]
 config.net_output = "E"
 config.net_multiplier = 1.0
-config.memonger = False  # True: activations wait in the host's memory (less GPU memory, slower)
+config.memonger = False  # never worked in 2019; True is refused
 config.count_flops = True
 
 # loss

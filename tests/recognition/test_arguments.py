@@ -30,7 +30,7 @@ def parse(config: Path, *flags: str) -> Arguments:
 def test_defaults_are_those_of_2019(config: Path) -> None:
     run = parse(config).run
     assert run.prefix == Path("models/r100-arcface-emore/model")
-    assert (run.network.net_name, run.network.num_layers, run.network.emb_size) == ("fresnet", 100, 512)
+    assert (run.net_name, run.network.num_layers, run.network.emb_size) == ("fresnet", 100, 512)
     assert (run.loss.loss_s, run.loss.loss_m1, run.loss.loss_m2, run.loss.loss_m3) == (64.0, 1.0, 0.5, 0.0)
     assert (run.data.num_classes, run.data.image_shape) == (85742, (112, 112, 3))
     assert run.data.val_targets == ("lfw", "cfp_fp", "agedb_30")
@@ -113,6 +113,8 @@ def test_what_cannot_work_is_refused(config: Path, flags: tuple[str, ...], messa
         ("config.net_blocks = 3", "net_blocks is 3: expected a list of int"),
         ("config.data_color = 3", "data_color is 3: expected 0, 1"),
         ("network.r100.net_output = 5", "net_output is 5: expected a text"),
+        ("network.r100.net_output = 'K'", "net_output='K' does not exist; choose one of E, "),
+        ("config.memonger = True", "memonger=True never worked"),
         ("dataset.emore.image_shape = (112, 96, 3)", "image_shape is .*square"),
         ("del loss.arcface['loss_name']", "config has no loss_name"),
     ],

@@ -66,7 +66,7 @@ def _normalize_by_batch(
     count = data.numel() // data.shape[1]
     with torch.no_grad():
         # MXNet's momentum weighs the old value; it averages the biased variance, torch the unbiased (NaN for one value)
-        biased = variance.mul_((count - 1) / count) if count > 1 else variance.zero_()
+        biased = variance * ((count - 1) / count) if count > 1 else torch.zeros_like(variance)
         moving_mean.mul_(momentum).add_(mean, alpha=1 - momentum)
         moving_var.mul_(momentum).add_(biased, alpha=1 - momentum)
     return result

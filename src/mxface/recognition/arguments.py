@@ -14,14 +14,15 @@ from mxface.errors import ConfigError
 from mxface.recognition.config import (
     DataConfig,
     LossConfig,
-    NetworkConfig,
     RunConfig,
     read_part,
     resolve_dataset_path,
     warn_unknown_keys,
 )
 from mxface.recognition.config_file import read_config_file
-from mxface.train.config import DTYPES, WD_SCOPES, TrainConfig, parse_lr_steps, require
+from mxface.symbols import RecognitionOptions
+from mxface.train.config import DTYPES, WD_SCOPES, TrainConfig, require
+from mxface.train.schedule import parse_lr_steps
 
 log = logging.getLogger(__name__)
 
@@ -142,11 +143,13 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
             loss.fc7_wd_mult,
         )
     # the path is resolved before the part is made, so that the part is never changed
-    require("dataset_path" in settings, "dataset_path", None, "the folder of the data set")
+    for key, meaning in (("net_name", "the graph of the network"), ("dataset_path", "the folder of the data set")):
+        require(key in settings, key, None, meaning)
     folder = resolve_dataset_path(Path(settings["dataset_path"]), config_folder)
     return RunConfig(
         prefix=Path(flags.models_root, f"{flags.network}-{flags.loss}-{flags.dataset}", "model"),
-        network=read_part(NetworkConfig, settings),
+        net_name=str(settings["net_name"]),
+        network=read_part(RecognitionOptions, settings),
         loss=loss,
         data=read_part(DataConfig, {**settings, "dataset_path": folder}),
         train=TrainConfig(

@@ -14,39 +14,14 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mxface.errors import ConfigError
 from mxface.places import search_folders
+from mxface.symbols import RecognitionOptions
 from mxface.train.config import TrainConfig, require
 
 log = logging.getLogger(__name__)
 
 LOSS_NAMES = ("softmax", "margin_softmax", "triplet", "atriplet")
 NAME_KEYS = frozenset(("network", "dataset", "loss", "num_workers"))  # written by generate_config itself
-LOOP_KEYS = frozenset(("max_steps", "ckpt_embedding", "count_flops"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """The backbone: `net_name` is the graph's function, the rest its options."""
-
-    net_name: str
-    emb_size: int = 512
-    num_layers: int | None = None
-    net_output: str = "E"
-    net_act: str = "prelu"
-    net_unit: int = 3
-    net_input: int = 1
-    net_se: int = 0
-    net_blocks: tuple[int, ...] = (1, 4, 6, 2)
-    net_multiplier: float = 1.0
-    densenet_dropout: float = 0.0
-    bn_mom: float = 0.9
-    workspace: int = 256
-    memonger: bool = False
-
-    def __post_init__(self) -> None:
-        require(self.emb_size > 0, "emb_size", self.emb_size, "a length above 0")
-        require(0 <= self.bn_mom < 1, "bn_mom", self.bn_mom, "the weight of the old value, in [0, 1)")
-        require(self.net_multiplier > 0, "net_multiplier", self.net_multiplier, "a factor above 0")
-        require(0 <= self.densenet_dropout < 1, "densenet_dropout", self.densenet_dropout, "a probability in [0, 1)")
+OTHER_KEYS = frozenset(("net_name", "max_steps", "ckpt_embedding", "count_flops"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +77,8 @@ class RunConfig:
     """Everything that one run of `recognition/train.py` is told."""
 
     prefix: Path
-    network: NetworkConfig
+    net_name: str
+    network: RecognitionOptions
     loss: LossConfig
     data: DataConfig
     train: TrainConfig
@@ -118,11 +94,11 @@ class RunConfig:
         require(self.threads >= 0, "threads", self.threads, "a number of CPU threads, or 0 for all cores")
 
 
-Part = TypeVar("Part", NetworkConfig, LossConfig, DataConfig)
+Part = TypeVar("Part", RecognitionOptions, LossConfig, DataConfig)
 
 
 def read_part(part: type[Part], settings: Mapping[str, Any]) -> Part:
-    """One of the three dataclasses, from the merged `config` table; an absent key or a wrong kind is an error."""
+    """One of these dataclasses, from the merged `config` table; an absent key or a wrong kind is an error."""
     values = {}
     hints = get_type_hints(part)
     for field in fields(part):
@@ -153,8 +129,8 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
 
 def warn_unknown_keys(settings: Mapping[str, Any], defaults: Mapping[str, Any], source: Path) -> None:
     """Say which keys of the merged `config` table nobody reads, each with the nearest known one."""
-    parts = (NetworkConfig, LossConfig, DataConfig)
-    known = {field.name for part in parts for field in fields(part)} | NAME_KEYS | LOOP_KEYS | set(defaults)
+    parts = (RecognitionOptions, LossConfig, DataConfig)
+    known = {field.name for part in parts for field in fields(part)} | NAME_KEYS | OTHER_KEYS | set(defaults)
     for key in sorted(set(settings) - known):
         near = difflib.get_close_matches(key, known, n=1)
         log.warning("%s: unknown key %r is ignored%s", source, key, f"; did you mean {near[0]!r}?" if near else "")

@@ -39,8 +39,11 @@ class ConfigFile:
             known = sorted(self.namespace[table])
             if name not in known:
                 raise ConfigError(f"--{table} {name}: not in {self.path}, which has {', '.join(known)}")
+        config = self.namespace["config"]
+        # in 2019 the embedding heads read bn_mom when they were imported, before any entry could change it
+        before_entries = {"head_bn_mom": config["bn_mom"]} if "bn_mom" in config else {}
         self.namespace["generate_config"](network, dataset, loss)
-        return dict(self.namespace["config"]), dict(self.namespace["default"])
+        return before_entries | dict(config), dict(self.namespace["default"])
 
 
 def read_config_file(path: Path | None = None) -> ConfigFile:

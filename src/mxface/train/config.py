@@ -56,14 +56,3 @@ class TrainConfig:
         require(0 <= self.seed < 2**63, "seed", self.seed, "a number in [0, 2^63)")
         require(self.dtype in DTYPES, "dtype", self.dtype, " or ".join(DTYPES))
         require(self.wd_scope in WD_SCOPES, "wd_scope", self.wd_scope, " or ".join(WD_SCOPES))
-
-
-def parse_lr_steps(text: str) -> tuple[int, ...]:
-    """The batch numbers of `--lr-steps 100000,160000`."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as exc:
-        raise ConfigError(
-            f"lr_steps is {text!r}: expected batch numbers with commas between them, such as 100000,160000 "
-            "(to keep the rate, name a batch that is never reached)"
-        ) from exc

@@ -1,0 +1,135 @@
+"""The network of a run: its graph, the start of its parameters, and the files it is saved to."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mxface.errors import ConfigError
+from mxface.formats.checkpoint import split_model
+from mxface.graph import Checkpoint, Symbol, load_checkpoint, save_checkpoint
+from mxface.losses import HeadConfig, SoftmaxHead
+from mxface.recognition.config import RunConfig
+from mxface.symbols import get_symbol, heads
+from mxface.train.initializer import init_params
+from mxface.train.learner import Learner
+from mxface.train.optimizer import NO_MULTIPLIERS, named_multipliers
+
+log = logging.getLogger(__name__)
+
+Params = dict[str, npt.NDArray[np.float32]]
+INPUTS = ("data", "softmax_label")
+
+
+def build_embedding(run: RunConfig) -> Symbol:
+    """The graph up to `fc1_output`."""
+    return get_symbol(run.net_name, image_shape=run.data.image_shape, **asdict(run.network))
+
+
+def add_head(embedding: Symbol, run: RunConfig, num_classes: int) -> Symbol:
+    """The graph that MXNet would train: embedding, softmax and, with `ce_loss`, the cross-entropy."""
+    loss = run.loss
+    options: dict[str, Any] = {
+        "num_classes": num_classes,
+        "emb_size": run.network.emb_size,
+        "batch_size": run.train.batch_size,
+        "ce_loss": loss.ce_loss,
+        "lr_mult": loss.fc7_lr_mult,
+        "wd_mult": loss.fc7_wd_mult,
+    }
+    if loss.loss_name == "softmax":
+        return heads.softmax_loss(embedding, no_bias=loss.fc7_no_bias, **options)
+    margin = heads.Margin(loss.loss_m1, loss.loss_m2, loss.loss_m3)
+    return heads.margin_softmax_loss(embedding, s=loss.loss_s, margin=margin, **options)
+
+
+def load_pretrained(model: str, epoch: int) -> Checkpoint:
+    """The model of `--pretrained`: `prefix`, `prefix,epoch`, or a folder (its `model`) with or without an epoch."""
+    prefix, epochs = split_model(model)
+    if len(epochs) > 1:
+        raise ConfigError(f"--pretrained {model}: one epoch, please")
+    path = Path(prefix, "model") if Path(prefix).is_dir() else Path(prefix)
+    return load_checkpoint(path, epochs[0] if epochs else epoch)
+
+
+def start_params(embedding: Symbol, run: RunConfig, pretrained: Checkpoint | None) -> Params:
+    """Values for every argument and auxiliary state of the embedding: the pretrained ones, the rest initialised."""
+    height, width, channels = run.data.image_shape
+    arguments, _, states = embedding.infer_shape(data=(1, channels, height, width))
+    shapes = {name: shape for name, shape in {**arguments, **states}.items() if name != "data"}
+    params = init_params(embedding, shapes, run.net_name, np.random.default_rng(run.train.seed))
+    if pretrained is None:
+        return params
+    given = {**pretrained.arg_params, **pretrained.aux_params}
+    used = {name: given[name] for name in shapes if name in given}
+    for name, array in used.items():
+        if array.shape != shapes[name]:
+            raise ConfigError(
+                f"--pretrained: {name} is {array.shape} there and {shapes[name]} in --network's graph; "
+                "fine-tune the network that it is"
+            )
+    if not used:
+        raise ConfigError(
+            "--pretrained: none of its parameters is one of --network's; fine-tune the network that it is"
+        )
+    log.info("%d of %d parameters come from the pretrained model", len(used), len(shapes))
+    return {**params, **used}
+
+
+def build_learner(
+    run: RunConfig, embedding: Symbol, training: Symbol, num_classes: int, device: torch.device
+) -> Learner:
+    """The learner at its start, pretrained where `--pretrained` says so. `training` is the graph with the head."""
+    pretrained = load_pretrained(run.pretrained, run.pretrained_epoch) if run.pretrained else None
+    params = start_params(embedding, run, pretrained)
+    loss = run.loss
+    head = SoftmaxHead(
+        HeadConfig(
+            num_classes=num_classes,
+            emb_size=run.network.emb_size,
+            kind="softmax" if loss.loss_name == "softmax" else "margin_softmax",
+            s=loss.loss_s,
+            m1=loss.loss_m1,
+            m2=loss.loss_m2,
+            m3=loss.loss_m3,
+            no_bias=loss.fc7_no_bias,
+        ),
+        generator=torch.Generator().manual_seed(run.train.seed),
+    )
+    if pretrained is not None:
+        _take_pretrained_head(head, pretrained)
+    return Learner(
+        embedding,
+        params,
+        head,
+        run.train,
+        device=device,
+        multipliers=named_multipliers(training, INPUTS) if run.train.wd_scope == "weights" else NO_MULTIPLIERS,
+    )
+
+
+def _take_pretrained_head(head: SoftmaxHead, pretrained: Checkpoint) -> None:
+    """Class centres that were saved with the model (`ckpt_embedding` off), if they are for as many classes."""
+    for name, parameter in head.named_parameters():
+        array = pretrained.arg_params.get(name)
+        if array is None:
+            continue
+        if array.shape == tuple(parameter.shape):
+            parameter.data.copy_(torch.from_numpy(np.array(array)))
+        else:
+            log.warning(
+                "--pretrained: its %s is %s, here %s: it starts anew", name, array.shape, tuple(parameter.shape)
+            )
+
+
+def save_model(prefix: Path, number: int, *, symbol: Symbol, learner: Learner) -> None:
+    """Write what `symbol` needs of the learner: the embedding alone, or with the head on top."""
+    arguments, states = learner.export()
+    names = set(symbol.list_arguments())
+    save_checkpoint(prefix, number, symbol, {name: arguments[name] for name in arguments if name in names}, states)

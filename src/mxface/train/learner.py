@@ -1,0 +1,115 @@
+"""What learns: the backbone, the head over the classes, and their optimiser, on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mxface.errors import DataError
+from mxface.graph import Symbol
+from mxface.loaders import Batch
+from mxface.losses import HeadOutput, SoftmaxHead
+from mxface.lower import export_params, lower
+from mxface.train.config import TrainConfig
+from mxface.train.optimizer import NO_MULTIPLIERS, SGD, Multipliers
+
+
+class Learner:
+    """One network in training. B images of a batch, D values of an embedding, C classes.
+
+    `embedding` is the graph up to `fc1_output`, `params` the start of its arguments and auxiliary states.
+    """
+
+    def __init__(
+        self,
+        embedding: Symbol,
+        params: Mapping[str, npt.NDArray[np.float32]],
+        head: SoftmaxHead,
+        config: TrainConfig,
+        *,
+        device: torch.device,
+        multipliers: Multipliers = NO_MULTIPLIERS,
+    ) -> None:
+        self.device = device
+        self.backbone = lower(embedding, params).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.head = head.to(device)
+        self.optimizer = SGD(
+            self.backbone.named_parameters(), lr=config.lr, momentum=config.mom, wd=config.wd, multipliers=multipliers
+        )
+        self._config = config
+        self._multipliers = multipliers
+
+    def fetch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) in channels_last order, 0..255, and labels (B,), on the device."""
+        num_classes = self.head.config.num_classes
+        if not 0 <= batch.label.min() <= batch.label.max() < num_classes:
+            wrong = batch.label[(batch.label < 0) | (batch.label >= num_classes)]
+            raise DataError(
+                f"label {wrong[0]} in the data, but num_classes is {num_classes}; correct `property` or the config"
+            )
+        return self._images(batch.data), torch.from_numpy(batch.label).to(self.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D) with their graph for `step`."""
+        with self._autocast():
+            embedding: Tensor = self.backbone(images)
+        return embedding
+
+    def step(self, embedding: Tensor, label: Tensor, *, lr: float, check: Callable[[HeadOutput], None]) -> HeadOutput:
+        """Loss, backward and update of everything. `check` sees the loss before anything is changed, and may raise."""
+        output, grad_embedding = self.head.step(
+            embedding.detach(),
+            label,
+            lr=lr,
+            momentum=self._config.mom,
+            wd=self._config.wd,
+            lr_mult=self._multipliers.lr,
+            wd_mult=self._multipliers.wd,
+            check=check,
+        )
+        torch.autograd.backward(embedding, grad_embedding.to(embedding.dtype))
+        self.optimizer.lr = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return output
+
+    @torch.inference_mode()
+    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Raw embeddings (B, D) of RGB images (B, H, W, 3), with the moving statistics."""
+        self.backbone.eval()
+        try:
+            with self._autocast():
+                embedding: Tensor = self.backbone(self._images(images))
+        finally:
+            self.backbone.train()
+        return embedding.float().cpu().numpy()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that training changes, by name; the tensors themselves, so that filling them resumes a run."""
+        parts = {
+            "backbone": self.backbone.state_dict(),
+            "momentum": self.optimizer.state_dict(),
+            "head": self.head.state_dict(),
+        }
+        return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    def export(self) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, npt.NDArray[np.float32]]]:
+        """Arguments (the head's too) and auxiliary states, by MXNet's names."""
+        args, aux = export_params(self.backbone)
+        args.update({name: parameter.detach().cpu().numpy() for name, parameter in self.head.named_parameters()})
+        return args, aux
+
+    def _images(self, data: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> Tensor:
+        images = torch.from_numpy(data)
+        if self.device.type == "cuda":
+            images = images.pin_memory().to(self.device, non_blocking=True)
+        # a view: NHWC memory is what channels_last means
+        return images.permute(0, 3, 1, 2).float()
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.dtype == "bf16")

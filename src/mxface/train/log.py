@@ -1,0 +1,112 @@
+"""Where a run's figures go: 2019's lines to the console, scalars to TensorBoard, a bar where there is a terminal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from mxface.losses import HeadOutput
+from mxface.train.metrics import AccMetric, LossValueMetric, Metric, Speedometer, epoch_lines
+from mxface.train.progress import Progress
+
+# MXNet logged through the root logger, and people's scripts look for its `INFO:root:`
+mxnet_log = logging.getLogger()
+
+RATE_LINE_STEPS = 1000
+
+
+class RunLog:
+    """Lines through `say` (a command gives its print), scalars under `folder`; to be closed."""
+
+    def __init__(self, say: Callable[[str], object], folder: Path, *, first_step: int, max_steps: int) -> None:
+        self.say = say
+        self._writer = SummaryWriter(folder, purge_step=first_step + 1)
+        self._bar = tqdm(
+            total=max_steps + 1 if max_steps else None,
+            initial=first_step,
+            desc="train",
+            unit="batch",
+            disable=None,
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        self._writer.close()
+
+    def advance(self) -> None:
+        """One batch was trained."""
+        self._bar.update()
+
+    def mxnet_line(self, line: str) -> None:
+        """A line that MXNet logged: `INFO:root:…` on stderr."""
+        mxnet_log.info("%s", line)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Figures after batch `step`."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+
+class BatchReport:
+    """What is said after each batch and each epoch."""
+
+    def __init__(self, log: RunLog, *, batch_size: int, frequent: int, with_lossvalue: bool) -> None:
+        self._log = log
+        self._batch_size = batch_size
+        self._frequent = frequent
+        self._speedometer = Speedometer(batch_size, frequent)
+        self._metrics: list[Metric] = [AccMetric(), LossValueMetric()] if with_lossvalue else [AccMetric()]
+        self._window: dict[str, Metric] = {"train/accuracy": AccMetric(), "train/loss": LossValueMetric()}
+        self._window_started = self._epoch_started = time.perf_counter()
+
+    def begin_epoch(self) -> None:
+        """Before the first batch, also of a resumed epoch."""
+        self._log.say("call reset()")
+        self._epoch_started = time.perf_counter()
+
+    def after_batch(
+        self, progress: Progress, output: HeadOutput, embedding: Tensor, *, lr: float, next_lr: float
+    ) -> None:
+        """2019's lines, in its order. `progress` already counts the batch; `lr` is the rate it was trained with."""
+        self._log.advance()
+        if next_lr != lr:
+            self._log.say(f"lr change to {next_lr}")
+        for metric in (*self._metrics, *self._window.values()):
+            metric.update(output)
+        line = self._speedometer.line(progress.epoch, progress.batch - 1, self._metrics)
+        if line is not None:
+            self._log.mxnet_line(line)
+        if progress.step % RATE_LINE_STEPS == 0:
+            self._log.say(f"lr-batch-epoch: {next_lr} {progress.batch - 1} {progress.epoch}")
+        if progress.step % self._frequent == 0:
+            self._log.scalars(progress.step, self._window_figures(embedding, lr))
+
+    def end_epoch(self, epoch: int) -> None:
+        """After the last batch."""
+        for line in epoch_lines(epoch, self._metrics, time.perf_counter() - self._epoch_started):
+            self._log.mxnet_line(line)
+
+    def _window_figures(self, embedding: Tensor, lr: float) -> dict[str, float]:
+        """Means over the last `frequent` batches; the embedding's length is of the last one alone."""
+        figures = {name: metric.value() for name, metric in self._window.items()}
+        for metric in self._window.values():
+            metric.reset()
+        now = time.perf_counter()
+        figures["train/images_per_second"] = self._frequent * self._batch_size / (now - self._window_started)
+        self._window_started = now
+        figures["train/embedding_norm"] = float(embedding.detach().float().norm(dim=1).mean())
+        figures["train/learning_rate"] = lr
+        return figures

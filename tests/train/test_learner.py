@@ -1,0 +1,96 @@
+"""One step of the learner, held against the same step under plain autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.train.tiny import NUM_CLASSES, configure, tiny_batch, tiny_learner
+
+from mxface.errors import DataError, NonFiniteLossError
+from mxface.losses import HeadOutput, SoftmaxHead
+from mxface.train.optimizer import SGD
+
+
+def accept(output: HeadOutput) -> None:
+    """No check."""
+
+
+def test_a_step_equals_plain_autograd_and_sgd() -> None:
+    config = configure(wd=0.1)  # large enough that leaving it out would show
+    learner, reference = tiny_learner(config, dropout=0.0), tiny_learner(config, dropout=0.0)
+    head: SoftmaxHead = reference.head
+    plain_head = SGD(head.named_parameters(), lr=config.lr, momentum=config.mom, wd=config.wd)
+    for number in range(3):
+        images, label = learner.fetch(tiny_batch(number))
+        output = learner.step(learner.forward(images), label, lr=config.lr, check=accept)
+        expected = head(reference.backbone(images), label)
+        expected.loss.backward()
+        for optimizer in (reference.optimizer, plain_head):
+            optimizer.step()
+            optimizer.zero_grad()
+        torch.testing.assert_close(output.loss, expected.loss.detach(), rtol=1e-5, atol=1e-5)
+    ours, theirs = learner.backbone.state_dict(), reference.backbone.state_dict()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=5e-5)
+    torch.testing.assert_close(learner.head.fc7_weight, head.fc7_weight, rtol=0, atol=5e-5)
+
+
+def test_the_check_comes_before_any_parameter_changes() -> None:
+    learner = tiny_learner()
+    before = {name: value.copy() for name, value in learner.export()[0].items()}
+
+    def refuse(output: HeadOutput) -> None:
+        raise NonFiniteLossError(f"{output.loss}")
+
+    images, label = learner.fetch(tiny_batch(0))
+    with pytest.raises(NonFiniteLossError):
+        learner.step(learner.forward(images), label, lr=0.1, check=refuse)
+    after = learner.export()[0]
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert all(not tensor.any() for name, tensor in learner.tensors().items() if "momentum" in name)
+
+
+def test_images_are_a_channels_last_view_of_what_the_loader_made() -> None:
+    batch = tiny_batch(0)
+    images, label = tiny_learner().fetch(batch)
+    assert images.dtype == torch.float32
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), batch.data)
+    assert label.tolist() == batch.label.tolist()
+
+
+@pytest.mark.parametrize("wrong", [-1, NUM_CLASSES])
+def test_a_label_beyond_the_classes_is_refused(wrong: int) -> None:
+    batch = tiny_batch(0)
+    batch.label[3] = wrong
+    with pytest.raises(DataError, match=f"label {wrong} in the data, but num_classes is {NUM_CLASSES}"):
+        tiny_learner().fetch(batch)
+
+
+def test_embedding_uses_the_moving_statistics_and_changes_nothing() -> None:
+    learner = tiny_learner()
+    before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    data = tiny_batch(0).data
+    whole = learner.embed(data)
+    np.testing.assert_allclose(np.concatenate([learner.embed(data[:3]), learner.embed(data[3:])]), whole, atol=1e-6)
+    assert learner.backbone.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.tensors().items())
+
+
+def test_bf16_computes_in_bf16_and_learns_in_float32() -> None:
+    learner = tiny_learner(configure(dtype="bf16"))
+    images, label = learner.fetch(tiny_batch(0))
+    losses = []
+    for number in range(20):
+        images, label = learner.fetch(tiny_batch(number))
+        losses.append(float(learner.step(learner.forward(images), label, lr=0.1, check=accept).loss))
+    assert all(tensor.dtype == torch.float32 for tensor in learner.tensors().values())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_export_holds_what_the_graph_names() -> None:
+    args, aux = tiny_learner().export()
+    assert set(aux) == {"bn0_moving_mean", "bn0_moving_var", "fc1_moving_mean", "fc1_moving_var"}
+    assert "fc7_weight" in args
+    assert args["conv0_weight"].shape == (4, 3, 3, 3)

@@ -1,0 +1,206 @@
+"""The loop: what it says and when, how it stops, and that it goes on as if it had not."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.train.tiny import TinyLoader, configure, tiny_learner
+
+from mxface.errors import ConfigError, NonFiniteLossError
+from mxface.loaders import Batch
+from mxface.train.checkpoint import SaveRule
+from mxface.train.config import TrainConfig
+from mxface.train.guard import StopSignals
+from mxface.train.judge import Judge
+from mxface.train.learner import Learner
+from mxface.train.log import BatchReport, RunLog
+from mxface.train.loop import fit
+from mxface.train.progress import Progress
+from mxface.train.resume import RunState
+from mxface.train.state import StateFolder
+
+
+class Run:
+    """A tiny run in `folder`, put together as the command does it."""
+
+    def __init__(self, folder: Path, config: TrainConfig, loader: Any = None) -> None:
+        self.config, self.folder = config, folder
+        self.learner: Learner = tiny_learner(config)
+        self.loader = loader or TinyLoader()
+        self.progress, self.rule = Progress(), SaveRule(ckpt=config.ckpt)
+        identity = {"seed": config.seed, "batch_size": config.batch_size}
+        self.state = RunState(StateFolder(folder / "state"), self.learner, self.progress, self.rule, identity)
+        self.lines: list[str] = []
+        self.saved: list[int] = []
+
+    def train(self, stop: StopSignals | None = None) -> None:
+        """Until the config's max_steps + 1."""
+        config = self.config
+        folder = self.folder / "tensorboard"
+        with RunLog(self.lines.append, folder, first_step=self.progress.step, max_steps=config.max_steps) as log:
+            judge = Judge(self.learner, (), self.rule, self.saved.append, batch_size=config.batch_size, log=log)
+            report = BatchReport(log, batch_size=config.batch_size, frequent=config.frequent, with_lossvalue=True)
+            fit(
+                self.learner,
+                self.loader,
+                config,
+                progress=self.progress,
+                judge=judge,
+                state=self.state,
+                report=report,
+                stop=stop or StopSignals(),
+            )
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in self.learner.tensors().items()}
+
+
+def test_max_steps_trains_one_batch_more_and_saves_the_state(tmp_path: Path) -> None:
+    run = Run(tmp_path, configure(max_steps=5))
+    run.train()
+    assert (run.progress.step, run.progress.epoch, run.progress.batch) == (6, 1, 2)
+    assert [path.name for path in StateFolder(tmp_path / "state").list_states()] == ["step-00000006"]
+    run.train()  # nothing left to do
+    assert run.progress.step == 6
+
+
+def test_lines_and_their_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = configure(max_steps=5, lr_steps=(2, 4), verbose=2, ckpt=2, lr=1.0)
+    run = Run(tmp_path, config)
+    with caplog.at_level(logging.INFO):
+        run.train()
+    assert run.lines == [
+        "call reset()",
+        "lr change to 0.1",
+        "saving 1",
+        "[2]Accuracy-Highest: 0.00000",
+        "lr change to 0.010000000000000002",
+        "saving 2",
+        "[4]Accuracy-Highest: 0.00000",
+        "call reset()",
+        "saving 3",
+        "[6]Accuracy-Highest: 0.00000",
+    ]
+    assert run.saved == [1, 2, 3]
+    root_lines = [record.getMessage() for record in caplog.records if record.name == "root"]
+    assert root_lines[0].startswith("Epoch[0] Batch [0-2]\tSpeed: ")
+    assert [line.partition("=")[0] for line in root_lines[1:4]] == [
+        "Epoch[0] Train-acc",
+        "Epoch[0] Train-lossvalue",
+        "Epoch[0] Time cost",
+    ]
+
+
+def test_rate_line_every_thousand_batches(tmp_path: Path) -> None:
+    run = Run(tmp_path, configure(max_steps=1000, lr_steps=(999,), frequent=500))
+    run.train()
+    assert [line for line in run.lines if line.startswith("lr")] == [
+        "lr change to 0.010000000000000002",
+        "lr-batch-epoch: 0.010000000000000002 3 249",
+    ]
+
+
+def test_scalars_reach_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = Run(tmp_path, configure(max_steps=5))
+    run.train()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    names = ("accuracy", "embedding_norm", "images_per_second", "learning_rate", "loss")
+    assert set(events.Tags()["scalars"]) == {f"train/{name}" for name in names}
+    assert [event.step for event in events.Scalars("train/loss")] == [2, 4, 6]
+    assert all(np.isfinite(event.value) for name in names for event in events.Scalars(f"train/{name}"))
+
+
+class SpoiledLoader(TinyLoader):
+    """Pixels that are no numbers, in the third batch."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for number, batch in enumerate(super().epoch(epoch, start), start):
+            data = batch.data.astype(np.float32)
+            if number == 2:
+                data[1] = np.nan
+            yield replace(batch, data=data)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path) -> None:
+    run = Run(tmp_path, configure(max_steps=5, state_steps=1), SpoiledLoader())
+    with pytest.raises(NonFiniteLossError, match=r"step 3: the loss is nan; .* Records of the batch: 100, 101, 102"):
+        run.train()
+    reference = Run(tmp_path / "reference", configure(max_steps=1))
+    reference.train()
+    expected = reference.parameters()
+    for name, tensor in run.parameters().items():
+        written_by_forward = "moving" in name or name == "backbone/fc1_gamma"  # fix_gamma writes 1, as MXNet does
+        assert written_by_forward or torch.equal(tensor, expected[name]), name
+    assert [path.name for path in StateFolder(tmp_path / "state").list_states()] == ["step-00000001", "step-00000002"]
+
+
+class SignalLoader(TinyLoader):
+    """A SIGTERM arrives with the third batch."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for number, batch in enumerate(super().epoch(epoch, start), start):
+            if number == 2:
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+
+def test_a_signal_finishes_the_batch_and_saves(tmp_path: Path) -> None:
+    run = Run(tmp_path, configure(), SignalLoader())
+    with StopSignals() as stop:
+        run.train(stop)
+    assert stop.received is signal.SIGTERM
+    assert run.progress.step == 3
+    assert [path.name for path in StateFolder(tmp_path / "state").list_states()] == ["step-00000003"]
+
+
+# inside an epoch, and at the end of one
+@pytest.mark.parametrize("first_steps", [1, 2, 3, 4, 6])
+def test_a_resumed_run_gives_the_same_bits(tmp_path: Path, first_steps: int) -> None:
+    whole = Run(tmp_path / "whole", configure(max_steps=8))
+    whole.train()
+    begun = Run(tmp_path / "parts", configure(max_steps=first_steps - 1) if first_steps > 1 else configure(max_steps=8))
+    if first_steps > 1:
+        begun.train()
+    else:
+        begun.state.save()  # before the first batch
+    torch.manual_seed(12345)  # the generator of another process
+    resumed = Run(tmp_path / "parts", configure(max_steps=8))
+    assert resumed.state.resume() is not None
+    resumed.train()
+    assert resumed.progress == whole.progress
+    expected = whole.parameters()
+    for name, tensor in resumed.parameters().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_the_save_rule_is_resumed(tmp_path: Path) -> None:
+    run = Run(tmp_path, configure(max_steps=1))
+    for accuracies in ((0.5, 0.9), (0.6, 0.9)):
+        run.rule.number_to_save(accuracies)
+    run.train()
+    resumed = Run(tmp_path, configure(max_steps=1, ckpt=1))
+    resumed.state.resume()
+    assert resumed.rule == SaveRule(ckpt=1, verifications=2, best_last=0.9, best_sum=1.5)
+
+
+def test_a_state_of_another_order_is_refused(tmp_path: Path) -> None:
+    Run(tmp_path, configure(max_steps=1)).train()
+    with pytest.raises(ConfigError, match="was written with seed 0, this run has 1: they must be equal"):
+        Run(tmp_path, configure(seed=1)).state.resume()
+
+
+def test_nothing_to_resume_changes_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path, configure())
+    assert run.state.resume() is None
+    assert run.progress == Progress()
