@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxface.losses.margin import MARGINS, Margin, clamp_cosine, margin_cosine, margin_derivative
+from mxface.losses.margin import clamp_cosine, margin_cosine, margin_derivative
+from mxface.symbols.heads import MARGINS, Margin
 
 ALL_MARGINS = [*MARGINS.values(), Margin(0.9, 0.4, 0.15), Margin(2.0, 0.5, 0.1)]
 INNER_COSINES = torch.linspace(-0.999, 0.999, 41, dtype=torch.float64)

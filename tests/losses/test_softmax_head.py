@@ -219,7 +219,12 @@ def test_start_is_normal_and_seeded() -> None:
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"kind": "triplet"}, "loss_name"), ({"num_classes": 0}, "num_classes"), ({"s": 0.0}, "loss_s")],
+    [
+        ({"kind": "triplet"}, "loss_name"),
+        ({"num_classes": 0}, "num_classes"),
+        ({"s": 0.0}, "loss_s"),
+        ({"m1": -1.0}, "loss_m1"),
+    ],
 )
 def test_settings_that_cannot_work(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):

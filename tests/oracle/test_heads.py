@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tests.support import ORACLE
 
 from mxface.losses import HeadConfig, SoftmaxHead
-from mxface.losses.margin import MARGINS, is_cosine_shift
+from mxface.losses.margin import is_cosine_shift
+from mxface.symbols.heads import MARGINS
 
 HEADS = ORACLE / "runs" / "heads"
 INDEX: dict[str, Any] = json.loads((HEADS / "heads_index.json").read_text()) if HEADS.is_dir() else {}

@@ -15,27 +15,9 @@ precision it would round to 1: give target cosines in float32 or float64 only.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-
-class Margin(NamedTuple):
-    """The three margins of one loss."""
-
-    m1: float = 1.0
-    m2: float = 0.0
-    m3: float = 0.0
-
-
-MARGINS = {
-    "nsoftmax": Margin(),
-    "arcface": Margin(m2=0.5),
-    "cosface": Margin(m3=0.35),
-    "combined": Margin(m2=0.3, m3=0.2),
-    "sphereface": Margin(m1=1.5),
-}
 COSINE_LIMIT = 1 - 1e-7
 
 

@@ -50,8 +50,10 @@ class HeadConfig:
             raise ConfigError(f"loss_name is {self.kind!r}: expected 'softmax' or 'margin_softmax'")
         if self.num_classes < 1 or self.emb_size < 1:
             raise ConfigError(f"num_classes is {self.num_classes} and emb_size {self.emb_size}: both must be above 0")
-        if self.is_margin and self.s <= 0:
-            raise ConfigError(f"loss_s is {self.s}: expected a scale above 0, such as 64")
+        if self.is_margin and (self.s <= 0 or self.m1 < 0):
+            raise ConfigError(
+                f"loss_s is {self.s} and loss_m1 {self.m1}: a scale above 0, an angle's factor of 0 or more"
+            )
         if self.is_margin and (self.m2 < 0 or (self.m3 < 0 and not is_cosine_shift(self.m1, self.m2))):
             logger.warning("loss_m2 %g, loss_m3 %g: negative values have no effect, as in 2019", self.m2, self.m3)
 
