@@ -50,10 +50,11 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A vertical line with a word at its top."""
+    """A vertical line with a word at one end."""
 
     x: float
     label: str
+    label_at_top: bool = True
 
 
 def chart(series: Sequence[Series], x: Axis, y: Axis, *, description: str, rules: Sequence[Rule] = ()) -> str:
@@ -73,9 +74,9 @@ def chart(series: Sequence[Series], x: Axis, y: Axis, *, description: str, rules
 
 
 def outline(values: Floats, edges: Floats) -> tuple[Floats, Floats]:
-    """The outline (x, y) of a histogram whose bars add up to 1."""
+    """The outline (x, y) of a histogram whose bars add up to 100."""
     counts, _ = np.histogram(values, edges)
-    heights = counts / max(len(values), 1)
+    heights = 100 * counts / max(len(values), 1)
     return np.repeat(edges, 2), np.concatenate([[0], np.repeat(heights, 2), [0]])
 
 
@@ -117,9 +118,10 @@ def _rule(axis: Axis, rule: Rule) -> str:
     x = float(_across(axis, rule.x))
     side = "side" if x > WIDTH / 2 else "after"
     text_x = x - 6 if side == "side" else x + 6
+    text_y = TOP + 11 if rule.label_at_top else HEIGHT - BOTTOM - 8
     return (
         f'<path class="rule" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
-        f'<text class="tick {side}" x="{text_x:.1f}" y="{TOP + 11}">{escape(rule.label)}</text>'
+        f'<text class="tick {side}" x="{text_x:.1f}" y="{text_y}">{escape(rule.label)}</text>'
     )
 
 

@@ -140,7 +140,8 @@ def _key_figures(report: SetReport, best: Judgement) -> str:
     curve = report.curve(best)
     lead = f"± {best.flip.std:.2%} over the folds"
     if report.baseline:
-        lead += f"; {100 * (best.flip.mean - report.baseline.flip.mean):+.1f} points to plain pixels"
+        points = 100 * (best.flip.mean - report.baseline.flip.mean)
+        lead += f"; {abs(points):.1f} points {'above' if points >= 0 else 'below'} {report.baseline.judge}"
     figures = [
         ("Accuracy", f"{best.flip.mean:.2%}", lead),
         ("Without mirroring", f"{best.plain.mean:.2%}", f"± {best.plain.std:.2%}"),
@@ -170,7 +171,7 @@ def _roc_card(report: SetReport) -> str:
         [Series(style=style, x=curve.fpr, y=curve.tpr) for style, _, curve in shown],
         x,
         y,
-        rules=[Rule(x=TARGET_FAR, label="1 in 1000")] if x.low < TARGET_FAR else [],
+        rules=[Rule(x=TARGET_FAR, label="1 in 1000", label_at_top=False)] if x.low < TARGET_FAR else [],
         description=f"ROC curves, false accept rate on a logarithmic scale. Equal error rates: {rates}.",
     )
     note = "Higher and further left is better."
@@ -181,16 +182,16 @@ def _roc_card(report: SetReport) -> str:
 
 def _histogram_card(report: SetReport, judgement: Judgement) -> str:
     distances, issame = judgement.flip.distances, report.pairs.issame
-    high = float(np.ceil(distances.max() * 5 + 1e-9) / 5) or 0.2
-    edges = np.linspace(0, high, BINS + 1)
+    ticks = nice_ticks(max(float(distances.max()), 0.1))
+    edges = np.linspace(0, ticks[-1], BINS + 1)
     groups = [("same", "one person", distances[issame]), ("different", "two people", distances[~issame])]
     outlines = [(style, *outline(values, edges)) for style, _, values in groups]
-    top = nice_ticks(max(float(y.max()) for _, _, y in outlines) * 1.08)
+    shares = nice_ticks(max(float(y.max()) for _, _, y in outlines) * 1.08)
     threshold = float(judgement.flip.thresholds.mean())
     image = chart(
         [Series(style=style, x=x, y=y, filled=True) for style, x, y in outlines],
-        Axis(label="Squared distance", low=0, high=high, ticks=nice_ticks(high)[:-1] + [high]),
-        Axis(label="Share of pairs", low=0, high=top[-1], ticks=top, tick_format="{:.0%}"),
+        Axis(label="Squared distance", low=0, high=ticks[-1], ticks=ticks),
+        Axis(label="Share of pairs (%)", low=0, high=shares[-1], ticks=shares),
         rules=[Rule(x=threshold, label=f"threshold {threshold:.2f}")],
         description=(
             f"Distances by {judgement.judge}: median {_median(groups[0][2])} for one person, "

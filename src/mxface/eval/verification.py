@@ -23,6 +23,7 @@ from mxface.formats.dataset_property import read_property
 TEST, BAD_CASES = 0, 1
 BAD_CASES_FOLDER = Path("badcases")
 DUMP_FILE = Path("temp.bin")
+EMBEDDING = "fc1_output"
 
 DESCRIPTION = """\
 Verify models on packed sets of pairs (`.bin`): ten-fold accuracy with and without the mirrored picture.
@@ -89,6 +90,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="../model/softmax,50", help=MODEL_HELP)
     parser.add_argument("--max", default="", metavar="A,B", help="of more than B epochs, take numbers A to B-1")
     parser.add_argument("--gpu", type=int, help="GPU number, -1 for the CPU (default: the first GPU, else the CPU)")
+    parser.add_argument("--engine", default="torch", help="torch, mxnet or onnxruntime")
+    parser.add_argument("--dtype", default="float32", help="float32, or bf16 (engine torch)")
     parser.add_argument("--batch-size", type=int, default=32, help="pictures embedded at once")
     parser.add_argument("--nfolds", type=int, default=10, help="folds; 1 finds the threshold on the pairs it judges")
 
@@ -130,8 +133,11 @@ def load_models(args: argparse.Namespace) -> list[LoadedModel]:
     models = []
     for epoch in epochs:
         print("loading", prefix, epoch)
-        predictor = load_predictor(prefix, epoch, outputs=["fc1_output"], device=choose_device(args.gpu))
-        models.append(LoadedModel(f"{Path(prefix).name}-{epoch:04d}", make_embedder(predictor)))
+        predictor = load_predictor(
+            prefix, epoch, outputs=[EMBEDDING], engine=args.engine, device=choose_device(args.gpu), dtype=args.dtype
+        )
+        embed = make_embedder(predictor, output=EMBEDDING)
+        models.append(LoadedModel(f"{Path(prefix).name}-{epoch:04d}", embed))
     print("model loading time", time.perf_counter() - started)
     return models
 
