@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import operator
 import os
 import pickle
 import pickletools
@@ -52,7 +53,7 @@ def read_evalset(path: str | os.PathLike[str]) -> EvalSet:
     """Read a set pickled by Python 2 or 3 with any protocol, images as bytes or as uint8 arrays."""
     with Path(path).open("rb") as file:
         first = file.read(1)
-        if first not in (b"\x80", b"("):
+        if first not in (b"\x80", b"(", b"]"):
             raise FormatError(path, f"first byte {first!r}", "a pickle", offset=0, way_out=WAY_OUT)
         data = first + file.read()
     try:
@@ -195,7 +196,7 @@ def _flags(stored: list[int] | _Array) -> npt.NDArray[np.bool_]:
     if isinstance(stored, _Array):
         values = np.frombuffer(_as_bytes(stored.data), stored.dtype)
     else:
-        values = np.array([int(value) for value in stored], np.int64)
+        values = np.array([operator.index(value) for value in stored], np.int64)
     if not np.isin(values, (0, 1)).all():
         raise ValueError("pairs that are neither same nor different")
     return values.astype(np.bool_)

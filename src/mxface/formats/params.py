@@ -33,12 +33,14 @@ from mxface.formats.mapped import map_file
 FILE_MAGIC = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 MAX_DIMENSIONS = 32
+MAX_ELEMENTS = 1 << 56
 DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8", 7: "?"}
 BFLOAT16 = 12
 _TYPE_CODES = {np.dtype(name): code for code, name in DTYPES.items()}
 _SPARSE = {1: "row sparse", 2: "csr"}
 _SMALLEST_RECORD = 4
 _SMALLEST_NAME = 8
+_NO_DATA = np.empty(0, np.float32)  # one for all: a hostile file may hold millions
 _WAY_OUT = "fetch or save the file again; it is damaged or not an MXNet .params file"
 
 Array = npt.NDArray[Any]
@@ -58,7 +60,8 @@ def read_params(path: str | os.PathLike[str]) -> dict[str, Array]:
     at = cursor.offset
     names = [_read_name(cursor) for _ in range(cursor.count("names", _SMALLEST_NAME))]
     if len(names) != len(arrays):
-        raise cursor.error(f"{len(names)} names", f"one for each of the {len(arrays)} arrays", at=at)
+        way_out = "save the arrays with their names, mx.nd.save(path, {name: array})"
+        raise cursor.error(f"{len(names)} names", f"one for each of the {len(arrays)} arrays", at=at, way_out=way_out)
     named = dict(zip(names, arrays, strict=True))
     if len(named) != len(names):
         raise cursor.error(f"{len(names) - len(named)} names twice", "each name once", at=at)
@@ -116,15 +119,15 @@ class _Cursor:
             raise self.error(f"{count} {what}", f"at most the {left // smallest} that fit", at=self.offset - 8)
         return int(count)
 
-    def error(self, found: str, expected: str, *, at: int | None = None) -> FormatError:
-        return FormatError(self.path, found, expected, offset=self.offset if at is None else at, way_out=_WAY_OUT)
+    def error(self, found: str, expected: str, *, at: int | None = None, way_out: str = _WAY_OUT) -> FormatError:
+        return FormatError(self.path, found, expected, offset=self.offset if at is None else at, way_out=way_out)
 
 
 def _read_array(cursor: _Cursor) -> Array:
     start = cursor.offset
     shape = _read_shape(cursor)
     if shape is None:
-        return np.empty(0, np.float32)
+        return _NO_DATA
     _device, _number, code = cursor.take("<iii", "device and type")
     if code != BFLOAT16 and code not in DTYPES:
         raise cursor.error(f"type {code}", f"one of {sorted([*DTYPES, BFLOAT16])}", at=cursor.offset - 4)
@@ -134,9 +137,8 @@ def _read_array(cursor: _Cursor) -> Array:
     array = np.frombuffer(cursor.bytes, dtype, count, data) if count else np.empty(0, dtype)
     if code == BFLOAT16:
         array = (array.astype(np.uint32) << 16).view(np.float32)
-    if not array.flags.aligned:
-        array = array.copy()
-    return array.reshape(shape)
+    array = array.reshape(shape)
+    return array if array.flags.aligned else array.copy()
 
 
 def _read_shape(cursor: _Cursor) -> tuple[int, ...] | None:
@@ -155,8 +157,8 @@ def _read_shape(cursor: _Cursor) -> tuple[int, ...] | None:
         return None
     at = cursor.offset
     shape = cursor.take(f"<{ndim}{'q' if version in (V1, V2, V3) else 'I'}", "the dimensions")
-    if min(shape, default=0) < 0:
-        raise cursor.error(f"dimensions {shape}", "none below 0", at=at)
+    if min(shape, default=0) < 0 or math.prod(dim or 1 for dim in shape) > MAX_ELEMENTS:
+        raise cursor.error(f"dimensions {shape}", f"none below 0, and at most {MAX_ELEMENTS} elements", at=at)
     return shape
 
 

@@ -34,10 +34,10 @@ class IRHeader(NamedTuple):
 
 def pack(header: IRHeader, payload: bytes) -> bytes:
     """Header and body as one record payload. The label decides the flag: 0 for a number, its length for an array."""
-    labels = np.asarray(header.label, _LABEL)
     try:
-        if labels.ndim == 0:
+        if np.ndim(header.label) == 0:
             return _HEADER.pack(0, header.label, header.id, header.id2) + payload
+        labels = np.asarray(header.label, _LABEL)
         return _HEADER.pack(labels.size, 0.0, header.id, header.id2) + labels.tobytes() + payload
     except (struct.error, OverflowError) as exc:
         raise FormatError("<record>", f"{header}", "a float32 label and ids from 0 to 2**64-1") from exc

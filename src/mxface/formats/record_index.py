@@ -30,7 +30,7 @@ def read_index(path: str | os.PathLike[str]) -> tuple[npt.NDArray[np.int64], npt
     """
     try:
         with Path(path).open(encoding="ascii") as file:
-            if not file.read(1):
+            if not file.read(4096).strip():
                 return np.empty(0, np.int64), np.empty(0, np.int64)
             file.seek(0)
             table = np.loadtxt(file, dtype=np.int64, delimiter="\t", comments=None, ndmin=2)

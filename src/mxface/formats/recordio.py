@@ -70,10 +70,15 @@ class RecordReader:
     def scan(self) -> Iterator[tuple[int, memoryview]]:
         """Offset and payload of every record in file order."""
         offset = 0
-        while offset < len(self._bytes):
+        while offset < self.size:
             payload, end = self._record(offset)
             yield offset, payload
             offset = end
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self._bytes)
 
     def close(self) -> None:
         self._bytes.release()
@@ -105,7 +110,7 @@ class RecordReader:
 
     def _part(self, offset: int) -> tuple[int, memoryview, int]:
         """Kind and payload of one part, and where the next one starts."""
-        size = len(self._bytes)
+        size = self.size
         start = offset + _HEAD.size
         if offset < 0 or offset % 4 or start > size:
             raise self._error(offset, f"a file of {size} bytes", "a record, at a multiple of 4")
@@ -145,6 +150,14 @@ class IndexedRecordReader:
             self.keys, self.offsets = read_index(self.idx_path)
         else:
             raise FormatError(self.idx_path, "no file", "the index of the .rec beside it", way_out=WAY_OUT)
+        last = int(self.offsets.max(initial=0))
+        if last > self.records.size:
+            raise FormatError(
+                self.idx_path,
+                f"a record at byte {last}",
+                f"all within the {self.records.size} bytes of {self.records.path.name}",
+                way_out=f"the .rec is truncated, or this index is another file's: {WAY_OUT}",
+            )
 
     def read(self, key: int) -> memoryview:
         """The payload of the record with this key."""

@@ -1,4 +1,4 @@
-"""MXNet's graph files (`-symbol.json`) as plain data; no operator is known here.
+"""MXNet's graph files (`-symbol.json`) as plain data. What needs to know an operator is `mxface.graph`'s work.
 
 An object of `nodes`, `arg_nodes` (numbers of the nodes with op "null"), `node_row_ptr` (running count of outputs; since
 0.9) and `heads`, then graph attributes. A node has `op`, `name`, `attrs` (text to text; none if empty) and `inputs`,
@@ -54,12 +54,11 @@ class JsonGraph:
 
 def read_symbol(path: str | os.PathLike[str]) -> JsonGraph:
     """Read a `-symbol.json` of any MXNet since 0.8."""
-    with Path(path).open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise FormatError(path, f"more than {MAX_BYTES} bytes", "a graph below that size", way_out=WAY_OUT)
+    size = Path(path).stat().st_size
+    if size > MAX_BYTES:
+        raise FormatError(path, f"{size} bytes", f"a graph of at most {MAX_BYTES}", way_out=WAY_OUT)
     try:
-        text = data.decode("utf-8-sig")
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise FormatError(path, "bytes that are not UTF-8", "JSON text", offset=exc.start, way_out=WAY_OUT) from exc
     return parse_symbol(text, str(path))
@@ -87,7 +86,7 @@ def nodes_crc32(graph: JsonGraph) -> str:
 
 def format_symbol(graph: JsonGraph) -> str:
     """The text that MXNet's `tojson` gives for this graph, down to its blanks at line ends."""
-    attrs = [f"{_quoted(key)}: {_attribute(value)}" for key, value in sorted(graph.attrs.items())]
+    attrs = [f"{_quoted(key)}: {json.dumps(value)}" for key, value in sorted(graph.attrs.items())]
     members = [
         f'"nodes": {_lines("[", map(_format_node, graph.nodes), "]", 1)}',
         f'"arg_nodes": {_sequence(map(str, graph.arg_nodes), 1)}',
@@ -136,10 +135,6 @@ def _quoted(text: str) -> str:
     return '"' + text.translate(_ESCAPES) + '"'
 
 
-def _attribute(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 class _Parser:
     """Checks the JSON of one graph, member by member."""
 
@@ -153,7 +148,8 @@ class _Parser:
         try:
             members = json.loads(text, strict=False)
         except json.JSONDecodeError as exc:
-            raise FormatError(self.source, exc.msg, "JSON", offset=exc.pos, way_out=WAY_OUT) from exc
+            offset = len(text[: exc.pos].encode("utf-8", "surrogatepass"))
+            raise FormatError(self.source, exc.msg, "JSON", offset=offset, way_out=WAY_OUT) from exc
         except (ValueError, RecursionError) as exc:
             raise FormatError(self.source, f"JSON that is absurd ({exc})", "a graph", way_out=WAY_OUT) from exc
         members = self.object("graph", members)
