@@ -1,0 +1,34 @@
+"""ONNX Runtime as the engine: the graph, exported in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mxface.errors import DependencyError
+from mxface.export.onnx import to_onnx
+from mxface.graph import Symbol
+from mxface.runtime.predictor import DATA, Predictor
+
+
+class OnnxruntimePredictor(Predictor):
+    """Runs in float32 on the CPU or a GPU that the installed ONNX Runtime knows, with as many threads as torch uses."""
+
+    def __init__(self, symbol: Symbol, params: Mapping[str, np.ndarray], *, device: str) -> None:
+        super().__init__(symbol, params)
+        try:
+            import onnxruntime
+        except ImportError as exc:
+            raise DependencyError("engine onnxruntime needs ONNX Runtime: pip install 'mxface[onnx]'") from exc
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        provider = "CPUExecutionProvider" if device == "cpu" else "CUDAExecutionProvider"
+        model = to_onnx(symbol, params, image_shape=self.input_shape)
+        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[provider])
+
+    def _run(self, data: np.ndarray) -> list[NDArray[np.float32]]:
+        results: list[NDArray[np.float32]] = self._session.run(None, {DATA: data.astype(np.float32, order="C")})
+        return results
