@@ -248,6 +248,11 @@ def test_plain_keys_are_found_by_a_scan(tmp_path: Path, ids: tuple[int, ...], ex
     assert rebuild_index(tmp_path / "plain.rec")[0].tolist() == expected
 
 
+def test_records_without_headers_are_numbered_by_a_scan(tmp_path: Path) -> None:
+    write_records(tmp_path / "text.rec", [b"short", b"\xff" * 40])
+    assert rebuild_index(tmp_path / "text.rec")[0].tolist() == [0, 1]
+
+
 def test_header_literal_bytes() -> None:
     assert pack(IRHeader(9, 1.5, 7, 1), b"body") == bytes.fromhex(
         "00000000 0000c03f 0700000000000000 0100000000000000 626f6479"  # a number forces flag 0

@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from mxface.errors import FormatError
 
-_HEADER = struct.Struct("<IfQQ")
-HEADER_BYTES = _HEADER.size
+HEADER = struct.Struct("<IfQQ")
 _LABEL = np.dtype("<f4")
 
 
@@ -36,9 +35,9 @@ def pack(header: IRHeader, payload: bytes) -> bytes:
     """Header and body as one record payload. The label decides the flag: 0 for a number, its length for an array."""
     try:
         if np.ndim(header.label) == 0:
-            return _HEADER.pack(0, header.label, header.id, header.id2) + payload
+            return HEADER.pack(0, header.label, header.id, header.id2) + payload
         labels = np.asarray(header.label, _LABEL)
-        return _HEADER.pack(labels.size, 0.0, header.id, header.id2) + labels.tobytes() + payload
+        return HEADER.pack(labels.size, 0.0, header.id, header.id2) + labels.tobytes() + payload
     except (struct.error, OverflowError) as exc:
         raise FormatError("<record>", f"{header}", "a float32 label and ids from 0 to 2**64-1") from exc
 
@@ -46,12 +45,12 @@ def pack(header: IRHeader, payload: bytes) -> bytes:
 def unpack(record: bytes | memoryview, source: str = "<record>") -> tuple[IRHeader, memoryview]:
     """Header and body of a record payload; the body is a view. `source` names the record in errors."""
     size = len(record)
-    if size < _HEADER.size:
-        raise FormatError(source, f"a payload of {size} bytes", f"a header of {_HEADER.size} bytes")
-    flag, label, id_, id2 = _HEADER.unpack_from(record)
-    body_start = _HEADER.size + flag * _LABEL.itemsize
+    if size < HEADER.size:
+        raise FormatError(source, f"a payload of {size} bytes", f"a header of {HEADER.size} bytes")
+    flag, label, id_, id2 = HEADER.unpack_from(record)
+    body_start = HEADER.size + flag * _LABEL.itemsize
     if body_start > size:
-        raise FormatError(source, f"{flag} labels", f"at most the {size - _HEADER.size} bytes left", offset=0)
+        raise FormatError(source, f"{flag} labels", f"at most the {size - HEADER.size} bytes left", offset=0)
     if flag:
-        label = np.frombuffer(record, _LABEL, count=flag, offset=_HEADER.size).copy()
+        label = np.frombuffer(record, _LABEL, count=flag, offset=HEADER.size).copy()
     return IRHeader(flag, label, id_, id2), memoryview(record)[body_start:]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,10 +17,11 @@ import numpy.typing as npt
 
 from mxface.errors import FormatError
 from mxface.formats.atomic import atomic_write
-from mxface.formats.record_header import HEADER_BYTES, unpack
+from mxface.formats.record_header import HEADER
 
 WAY_OUT = "rebuild it from the .rec: python -m mxface.formats.rebuild_index FILE.rec"
 LINES_PER_WRITE = 1 << 16
+_RANGE = struct.Struct("<ff")
 _LINE = re.compile(rb"\s*|[ ]*\+?\d{1,18}[ ]*\t[ ]*\+?\d{1,18}[ ]*\r?\n?")
 
 
@@ -64,12 +66,12 @@ def index_records(
     layout_records: list[tuple[int, float]] = []
     for number, (offset, payload) in enumerate(records):
         offsets.append(offset)
-        if len(payload) < HEADER_BYTES:
+        if len(payload) < HEADER.size:
             continue
-        header, body = unpack(payload)
-        ids.append(header.id)
-        if header.flag == 2 and not body:
-            layout_records.append((number, np.asarray(header.label)[1]))
+        flag, _label, id_, _id2 = HEADER.unpack_from(payload)
+        ids.append(id_)
+        if flag == 2 and len(payload) == HEADER.size + _RANGE.size:
+            layout_records.append((number, _RANGE.unpack_from(payload, HEADER.size)[1]))
     keys = np.arange(len(offsets))
     headers = [number for number, end in layout_records if end == np.float32(len(offsets))]
     if headers:
