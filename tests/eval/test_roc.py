@@ -72,7 +72,7 @@ def judged_pairs(draw: st.DrawFn) -> tuple[NDArray[np.float64], NDArray[np.bool_
     return np.array(distances), np.array(issame), draw(st.integers(1, min(count, 10)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(judged_pairs())
 def test_equals_the_plain_evaluation(case: tuple[NDArray[np.float64], NDArray[np.bool_], int]) -> None:
     distances, issame, nrof_folds = case
