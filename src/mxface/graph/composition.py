@@ -63,6 +63,8 @@ def _inputs_by_slot(
 def _versioned(spec: OpSpec, slot: str, entry: Entry | None, name: str, attrs: Mapping[str, str]) -> Entry:
     if entry is None:
         entry = Entry(input_variable(spec, slot, name, attrs))
+    elif entry.node.is_variable and slot in spec.initializers:
+        entry.node.attrs.setdefault("__init__", spec.initializers[slot])  # on the caller's variable, as MXNet does
     if slot not in spec.aux:
         return entry
     if not entry.node.is_variable:

@@ -1,4 +1,7 @@
-"""Nodes of a graph. They are immutable and point at their inputs, so graphs share whatever they have in common."""
+"""Nodes of a graph. They point at their inputs and never change, so graphs share whatever they have in common.
+
+(One exception, MXNet's: an operator may note an initialiser on a variable that is passed to it.)
+"""
 
 from __future__ import annotations
 

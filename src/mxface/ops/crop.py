@@ -1,4 +1,4 @@
-"""Crop: the window of `crop_like`'s size, or of `h_w`, at `offset` or in the centre."""
+"""Crop: the window of a second input's size, or of `h_w`, at `offset` or in the centre."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CROP = register(
             "h_w": Param(parse_ints, (0, 0)),
             "center_crop": Param(parse_bool, False),
         },
-        slots=("data", "crop_like"),
+        slots=(),
         count_param="num_args",
         infer_shape=crop_shape,
     )

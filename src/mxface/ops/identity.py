@@ -25,4 +25,4 @@ MAKE_LOSS_SCALED = register(
     )
 )
 
-MAKE_LOSS = register(OpSpec(name="make_loss", infer_shape=same_shape))
+MAKE_LOSS = register(OpSpec(name="make_loss", outputs=lambda _: ("loss",), infer_shape=same_shape))

@@ -50,7 +50,7 @@ class OpSpec:
     hidden_outputs: Callable[[Params], int] = lambda _: 0
     """How many outputs follow that nobody asks for (a dropout mask); the JSON's `node_row_ptr` counts them."""
     initializers: dict[str, str] = field(default_factory=dict)
-    """The `__init__` attribute that a variable made for a slot gets."""
+    """The `__init__` attribute that a variable in a slot gets, unless it has one."""
     functions: tuple[str, ...] = ()
     """Further names under which the operator can be called, or may stand in a JSON file."""
     complete: Callable[[dict[str, Any]], None] = lambda _: None

@@ -36,6 +36,7 @@ UPSAMPLING = register(
         },
         slots=(),
         count_param="num_args",
+        initializers={"arg1": '["bilinear", {}]'},  # MXNet notes it whatever the second input is
         infer_shape=upsampling_shape,
     )
 )
