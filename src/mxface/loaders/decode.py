@@ -1,8 +1,8 @@
 """Encoded images to pixels, as MXNet's decoder gives them.
 
-JPEG goes to libjpeg-turbo through simplejpeg, which drops the GIL and gives OpenCV's and MXNet's very pixels (held equal
-by tests/loaders/test_decode.py). Everything else (PNG, PGM, CMYK …) goes to OpenCV, and so does a camera's JPEG that
-begins with EXIF data: OpenCV turns it upright, as MXNet does. (Where JFIF data come first, MXNet does not look for EXIF.)
+JPEG goes to libjpeg-turbo through simplejpeg, which drops the GIL and gives OpenCV's and MXNet's very pixels (held
+equal by tests/loaders/test_decode.py). Everything else (PNG, PGM, CMYK …) goes to OpenCV, and so does a camera's JPEG
+that begins with EXIF data: OpenCV turns it upright, as MXNet does. Where JFIF data come first, MXNet looks for no EXIF.
 """
 
 from __future__ import annotations
