@@ -27,8 +27,8 @@ def graph_to_json(nodes: Sequence[Node], heads: Sequence[Entry]) -> JsonGraph:
     )
 
 
-def heads_from_json(graph: JsonGraph) -> list[Entry]:
-    """The heads of the graph.
+def nodes_from_json(graph: JsonGraph) -> tuple[list[Node], list[Entry]]:
+    """All nodes of the file, and its heads, which need not reach all of them.
 
     Raises UnsupportedOperatorError for an operator that is not here, GraphError for inputs that do not fit one.
     """
@@ -36,7 +36,7 @@ def heads_from_json(graph: JsonGraph) -> list[Entry]:
     for json_node in graph.nodes:
         inputs = [_entry(nodes, place, json_node.name) for place in json_node.inputs]
         nodes.append(_node_from_json(json_node, inputs))
-    return [_entry(nodes, place, "heads") for place in graph.heads]
+    return nodes, [_entry(nodes, place, "heads") for place in graph.heads]
 
 
 def _entry(nodes: Sequence[Node], place: tuple[int, int, int], user: str) -> Entry:

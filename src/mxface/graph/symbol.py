@@ -13,17 +13,21 @@ from mxface.errors import GraphError
 from mxface.formats import symbol_json
 from mxface.formats.symbol_json import JsonGraph
 from mxface.graph.composition import compose_node
-from mxface.graph.json_graph import graph_to_json, heads_from_json
+from mxface.graph.json_graph import graph_to_json, nodes_from_json
 from mxface.graph.node import VARIABLE, Entry, Node, auxiliary_states, topological_order
 from mxface.graph.shape_inference import infer_shapes
 from mxface.ops import Shape, find_operator
 
 
 class Symbol:
-    """One or more outputs of a graph, and with them all nodes that they need. Immutable."""
+    """One or more outputs of a graph, and with them all nodes that they need. Immutable.
 
-    def __init__(self, heads: Iterable[Entry]) -> None:
+    `beyond` are nodes that a file holds and no head of it needs; only select_outputs looks there.
+    """
+
+    def __init__(self, heads: Iterable[Entry], beyond: Iterable[Node] = ()) -> None:
         self.heads = tuple(heads)
+        self._beyond = tuple(beyond)
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
@@ -53,14 +57,14 @@ class Symbol:
 
     def get_internals(self) -> Symbol:
         """Every output of every node."""
-        return Symbol(Entry(node, index) for node in self.nodes for index in range(len(node.outputs)))
+        return _all_outputs(self.nodes)
 
     def select_outputs(self, names: Sequence[str]) -> Symbol:
-        """The named outputs, from anywhere in the graph, heads or not.
+        """The named outputs, from anywhere in the graph or the file it was read from, heads or not.
 
         Raises GraphError for a name that does not exist.
         """
-        internals = self.get_internals()
+        internals = _all_outputs([*self.nodes, *self._beyond])
         return Group([internals[name] for name in names])
 
     @overload
@@ -206,7 +210,7 @@ def apply_operator(function: str, *args: Any, name: str | None = None, **kwargs:
     inputs = {key: value._single_head() for key, value in kwargs.items() if isinstance(value, Symbol)}
     attrs.update({key: str(value) for key, value in kwargs.items() if not isinstance(value, Symbol)})
     node = compose_node(function, [symbol._single_head() for symbol in positional], inputs, attrs, name)
-    return Symbol(Entry(node, index) for index in range(len(node.outputs)))
+    return _all_outputs([node])
 
 
 def load_symbol(path: str | os.PathLike[str]) -> Symbol:
@@ -227,7 +231,13 @@ def symbol_from_text(text: str) -> Symbol:
 
 def symbol_from_json(graph: JsonGraph) -> Symbol:
     """The symbol that a parsed JSON graph describes; inputs that old files leave out are put in."""
-    return Symbol(heads_from_json(graph))
+    nodes, heads = nodes_from_json(graph)
+    needed = set(topological_order(heads))
+    return Symbol(heads, beyond=(node for node in nodes if node not in needed))
+
+
+def _all_outputs(nodes: Iterable[Node]) -> Symbol:
+    return Symbol(Entry(node, index) for node in nodes for index in range(len(node.outputs)))
 
 
 def _arithmetic(function: str, lhs: Symbol, rhs: Symbol | float) -> Symbol:
