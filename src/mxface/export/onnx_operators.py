@@ -102,18 +102,13 @@ def reshape(builder: OnnxBuilder, name: str, inputs: Inputs, params: Params) -> 
 
 
 def softmax_activation(builder: OnnxBuilder, name: str, inputs: Inputs, params: Params) -> list[str]:
-    if params["mode"] == "channel":
-        return builder.emit("Softmax", inputs, name, axis=1)
-    flat = builder.emit("Flatten", inputs, f"{name}_flat")
-    shape = builder.emit("Shape", inputs, f"{name}_shape")
-    probability = builder.emit("Softmax", flat, f"{name}_softmax", axis=1)
-    return builder.emit("Reshape", [*probability, *shape], name)
+    return builder.emit("Softmax", inputs, name, axis=1 if params["mode"] == "channel" else -1)
 
 
 def softmax_output(builder: OnnxBuilder, name: str, inputs: Inputs, params: Params) -> list[str]:
-    if params["multi_output"] or params["preserve_shape"]:
-        return builder.emit("Softmax", inputs[:1], name, axis=1 if params["multi_output"] else -1)
-    return softmax_activation(builder, name, inputs[:1], {"mode": "instance"})
+    if len(builder.shapes[inputs[0]]) > 2 and not params["multi_output"] and not params["preserve_shape"]:
+        raise GraphError(f"SoftmaxOutput {name!r} over all of an instance has no ONNX form")
+    return builder.emit("Softmax", inputs[:1], name, axis=1 if params["multi_output"] else -1)
 
 
 def softmax(builder: OnnxBuilder, name: str, inputs: Inputs, params: Params) -> list[str]:

@@ -45,7 +45,7 @@ def prelu(data: Tensor, slope: Tensor) -> Tensor:
     return torch.prelu(data, slope.to(data.dtype))
 
 
-@lowers("LeakyReLU", hints=("lower_bound", "upper_bound"), only={"act_type": ("leaky", "prelu", "elu", "selu", "gelu")})
+@lowers("LeakyReLU", hints=("lower_bound", "upper_bound"), only={"act_type": ("leaky", "prelu", "elu", "gelu")})
 def leaky_relu(data: Tensor, gamma: Tensor | None = None, *, act_type: str = "leaky", slope: float = 0.25) -> Tensor:
     """The function that `act_type` names; `slope` is that of leaky and elu, `gamma` prelu's."""
     if act_type == "prelu":
@@ -53,6 +53,4 @@ def leaky_relu(data: Tensor, gamma: Tensor | None = None, *, act_type: str = "le
         return prelu(data, gamma)
     if act_type == "leaky":
         return F.leaky_relu(data, slope)
-    if act_type == "elu":
-        return F.elu(data, slope)
-    return F.selu(data) if act_type == "selu" else F.gelu(data)
+    return F.elu(data, slope) if act_type == "elu" else F.gelu(data)

@@ -116,7 +116,7 @@ class _Builder:
 
     def add_parameter(self, node: Node, array: np.ndarray, *, is_state: bool) -> None:
         name = node.name
-        if "." in name or hasattr(torch.nn.Module, name):
+        if "." in name or hasattr(self.module, name) or hasattr(fx.GraphModule, name):
             raise GraphError(
                 f"a torch module cannot hold a parameter called {name!r}; rename it in graph and checkpoint"
             )

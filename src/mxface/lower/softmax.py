@@ -22,5 +22,5 @@ def log_softmax(data: Tensor, *, axis: int = -1, temperature: float | None = Non
 
 @lowers("SoftmaxActivation")
 def softmax_activation(data: Tensor, *, mode: str = "instance") -> Tensor:
-    """Over the channels of every position (`channel`), or over all values of an instance."""
-    return torch.softmax(data, 1) if mode == "channel" else torch.softmax(data.flatten(1), 1).view_as(data)
+    """Over the channels (`channel`), or over the last axis: MXNet's "instance" is no more than that."""
+    return torch.softmax(data, 1 if mode == "channel" else -1)

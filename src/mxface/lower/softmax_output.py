@@ -15,15 +15,15 @@ from mxface.lower.registry import lowers
 class GradientRule(NamedTuple):
     """How MXNet scales the gradient."""
 
+    multi_output: bool
     grad_scale: float
     normalization: str
     ignore_label: int | None
     valid_excludes: int
-    out_grad: bool
 
 
 class SoftmaxOutput(torch.autograd.Function):
-    """Softmax over `axis`; its gradient is (probability - target), whatever comes from above (unless `out_grad`)."""
+    """Softmax over `axis`; its gradient is (probability - target), scaled, whatever comes from above."""
 
     @staticmethod
     def forward(ctx: Any, data: Tensor, label: Tensor, axis: int, rule: GradientRule) -> Tensor:
@@ -33,14 +33,12 @@ class SoftmaxOutput(torch.autograd.Function):
         return probability
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, _grad: Tensor) -> tuple[Tensor, None, None, None]:
         probability, label = ctx.saved_tensors
         rule: GradientRule = ctx.rule
         if label.shape == probability.shape:  # the target is a distribution
-            gradient = (probability - label) * rule.grad_scale
-        else:
-            gradient = _gradient_of_classes(probability, label, ctx.axis, rule)
-        return (gradient * grad if rule.out_grad else gradient), None, None, None
+            return (probability - label) * rule.grad_scale, None, None, None
+        return _gradient_of_classes(probability, label, ctx.axis, rule), None, None, None
 
 
 def _gradient_of_classes(probability: Tensor, label: Tensor, axis: int, rule: GradientRule) -> Tensor:
@@ -51,17 +49,17 @@ def _gradient_of_classes(probability: Tensor, label: Tensor, axis: int, rule: Gr
     gradient = probability.scatter_add(axis, target.clamp(0, classes - 1), -in_range.to(probability.dtype))
     if rule.ignore_label is not None:
         gradient = gradient.masked_fill(target == rule.ignore_label, 0.0)
-    return gradient * (rule.grad_scale / _divisor(target, probability, rule))
+    return gradient * (rule.grad_scale / _divisor(target, rule))
 
 
-def _divisor(target: Tensor, probability: Tensor, rule: GradientRule) -> float:
+def _divisor(target: Tensor, rule: GradientRule) -> float:
     if rule.normalization == "valid":
         return max(1, int((target != rule.valid_excludes).sum()))
-    positions = target.numel() // target.shape[0] if probability.dim() > 2 else 1
-    return positions * (target.shape[0] if rule.normalization == "batch" else 1)
+    batch = target.shape[0] if rule.normalization == "batch" else 1
+    return batch * (target.numel() // target.shape[0] if rule.multi_output else 1)
 
 
-@lowers("SoftmaxOutput", optional=("label",), only={"smooth_alpha": (0.0,)})
+@lowers("SoftmaxOutput", optional=("label",), only={"smooth_alpha": (0.0,), "out_grad": (False,)})
 def softmax_output(
     data: Tensor,
     label: Tensor | None = None,
@@ -72,7 +70,6 @@ def softmax_output(
     normalization: str = "null",
     use_ignore: bool = False,
     ignore_label: float = -1.0,
-    out_grad: bool = False,
 ) -> Tensor:
     """Over the channels (`multi_output`), the last axis (`preserve_shape`), or all of an instance.
 
@@ -86,5 +83,5 @@ def softmax_output(
     if label is None:
         return torch.softmax(data, axis)
     excluded = int(ignore_label)
-    rule = GradientRule(grad_scale, normalization, excluded if use_ignore else None, excluded, out_grad)
+    rule = GradientRule(multi_output, grad_scale, normalization, excluded if use_ignore else None, excluded)
     return apply(SoftmaxOutput, data, label, axis, rule)
