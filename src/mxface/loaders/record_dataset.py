@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 WAY_OUT = "pack the images again with face2rec2.py"
 LARGEST_EXACT_KEY = 2**24
+MAX_KEYS_PER_RECORD = 4
 
 
 class RecordDataset:
@@ -45,9 +46,10 @@ class RecordDataset:
             self.keys: npt.NDArray[np.int64] = np.array(self._reader.keys)
             self._positions = np.arange(len(self.keys))
         else:
-            self.identity_ranges = self._read_identity_ranges(self.layout_label)
+            positions_by_key = self._positions_by_key(self.layout_label)
+            self.identity_ranges = self._read_identity_ranges(self.layout_label, positions_by_key)
             self.keys = expand_ranges(self.identity_ranges, images_filter)
-            self._positions = self._find_positions(self.keys)
+            self._positions = self._look_up(self.keys, positions_by_key)
         if len(self.keys) == 0:
             raise DataError(f"{self.path}: no identity has {images_filter} or more images; lower images_filter")
 
@@ -94,45 +96,49 @@ class RecordDataset:
 
     def _read_layout_label(self) -> npt.NDArray[np.float32] | None:
         """The two labels of record 0 of a face layout; None in a plain one, whose record 0, if any, is an image."""
-        if not (self._reader.keys == 0).any():
+        positions = np.flatnonzero(self._reader.keys == 0)
+        if len(positions) == 0:
             return None
-        header, body = unpack(self._reader.read(0), f"{self.path}: key 0")
+        header, body = self._unpack(int(positions[-1]))
         if header.flag == 0 or len(body):
             return None
         label = np.asarray(header.label)
         if len(label) != 2 or not np.isfinite(label).all() or not 0 < label[0] <= label[1]:
             raise self._layout_error(f"labels {label} of key 0", "the range [first, end) of the identity records")
+        if label[1] > MAX_KEYS_PER_RECORD * len(self._reader):
+            raise self._layout_error(f"keys to {label[1]:.0f}", f"about as many as its {len(self._reader)} records")
+        if label[1] > LARGEST_EXACT_KEY:
+            logger.warning("%s: key ranges beyond %d are rounded (they are float32)", self.path, LARGEST_EXACT_KEY)
         return label
 
-    def _read_identity_ranges(self, layout_label: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    def _positions_by_key(self, layout_label: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """The line of the index for each key below the layout's end, the last where there are several; -1 for none."""
+        positions = np.full(int(layout_label[1]), -1, np.int64)
+        inside = np.flatnonzero(self._reader.keys < len(positions))
+        positions[self._reader.keys[inside]] = inside
+        return positions
+
+    def _look_up(self, keys: npt.NDArray[np.int64], positions_by_key: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        positions = positions_by_key[keys]
+        if (positions < 0).any():
+            raise self._layout_error(f"no key {keys[positions < 0][0]} in its .idx", "all keys of its layout")
+        return positions
+
+    def _read_identity_ranges(
+        self, layout_label: npt.NDArray[np.float32], positions_by_key: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         first, end = (int(value) for value in layout_label)
-        if end > LARGEST_EXACT_KEY:
-            logger.warning("%s: key ranges beyond %d are rounded (they are float32)", self.path, LARGEST_EXACT_KEY)
-        if end - first > len(self._reader):
-            raise self._layout_error(
-                f"identity records {first} to {end}", f"fewer than its {len(self._reader)} records"
-            )
         ranges = np.empty((end - first, 2))
-        for row, position in enumerate(self._find_positions(np.arange(first, end))):
+        for row, position in enumerate(self._look_up(np.arange(first, end), positions_by_key)):
             header, _ = self._unpack(int(position))
             if header.flag != 2:
                 raise self._layout_error(f"{header.flag or 1} label(s) of identity key {first + row}", "2 labels")
             ranges[row] = header.label
         counts = ranges[:, 1] - ranges[:, 0]
-        # Checked before the keys of the ranges are written out: a wild range would take all memory.
-        if not ((ranges >= 0).all() and (counts >= 0).all() and counts.sum() <= len(self._reader)):
-            raise self._layout_error("image ranges that its records cannot fill", "[first, end) for each identity")
+        # Checked before the keys of the ranges are written out: overlapping ranges could take all memory.
+        if not ((ranges >= 0).all() and (ranges <= first).all() and (counts >= 0).all() and counts.sum() < first):
+            raise self._layout_error("image ranges that overlap or leave its images", "[first, end) for each identity")
         return ranges.astype(np.int64)
-
-    def _find_positions(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The line of the index that each key has; the last one where there are several, as in MXNet."""
-        order = np.argsort(self._reader.keys, kind="stable")
-        sorted_keys = self._reader.keys[order]
-        places = np.searchsorted(sorted_keys, keys, side="right") - 1
-        missing = keys[sorted_keys[places] != keys]
-        if len(missing):
-            raise self._layout_error(f"no key {missing[0]} in its .idx", f"the {len(keys)} keys of its layout")
-        return order[places]
 
     def _layout_error(self, found: str, expected: str) -> FormatError:
         return FormatError(self.path, found, expected, way_out=WAY_OUT)
