@@ -1,0 +1,71 @@
+"""The variants of the network oracle, found from its folders (`recog_fresnet/r18.facts.json`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tests.oracle.fill import read_facts
+from tests.support import ORACLE
+
+from mxface.graph import Symbol
+from mxface.symbols import FAMILIES, get_symbol
+
+FAMILY_OF_FOLDER = {"recog": "recognition", "src": "src", "ga": "gender_age"}
+"""What stands before the `_` of a folder -> the family of get_symbol."""
+
+
+@dataclass(frozen=True)
+class NetworkCase:
+    """One network of the oracle."""
+
+    path: Path
+
+    @property
+    def variant(self) -> str:
+        return self.path.name.split(".facts.json")[0]
+
+    @property
+    def label(self) -> str:
+        return f"{self.path.parent.name}/{self.variant}"
+
+    @property
+    def family(self) -> str:
+        prefix = self.path.parent.name.partition("_")[0]
+        return FAMILY_OF_FOLDER.get(prefix, prefix)
+
+    @property
+    def network(self) -> str:
+        return self.path.parent.name.partition("_")[2]
+
+    @property
+    def symbol_path(self) -> Path:
+        """The original's graph; it may be absent."""
+        return self.path.with_name(f"{self.variant}.symbol.json.gz")
+
+    @property
+    def is_built(self) -> bool:
+        """Is this network among those of mxface.symbols?"""
+        return self.family in FAMILIES and self.network in FAMILIES[self.family].networks
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        return read_facts(self.path)
+
+    def build(self) -> Symbol:
+        """Our graph of the same call."""
+        call = self.facts["call"]
+        options = dict(call.get("options") or {**call["positional"], **call["keywords"]})
+        options.pop("net_name", None)
+        return get_symbol(self.network, family=self.family, **options)
+
+
+def find_cases() -> list[NetworkCase]:
+    """All variants in the folder, none where it is absent."""
+    return [NetworkCase(path) for path in sorted(ORACLE.glob("networks/*/*.facts.json*"))]
+
+
+CASES = find_cases()
+BUILT = [case for case in CASES if case.is_built]
