@@ -12,6 +12,7 @@ The products x.w may be bfloat16; the target's logit, the softmax, the sums, the
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -76,20 +77,16 @@ class Workspace:
 
 
 class TargetCells:
-    """Where a batch's targets lie in a (K, B) chunk. Those outside are masked, not dropped: no waiting for a GPU."""
+    """Finds the cells (class, row of the batch) of a batch's targets that lie among some classes."""
 
-    def __init__(self, label: Tensor, start: int, stop: int) -> None:
-        row = label - start
-        self._inside = (row >= 0) & (row < stop - start)
-        self._index = (row.clamp(0, stop - start - 1), torch.arange(len(label), device=label.device))
+    def __init__(self, label: Tensor) -> None:
+        self._classes, self._rows = label.sort()
+        self._listed = self._classes.tolist()
 
-    def get(self, chunk_KB: Tensor) -> Tensor:
-        """The values (B,) at the targets; meaningless where the target lies outside."""
-        return chunk_KB[self._index]
-
-    def put(self, chunk_KB: Tensor, values: Tensor) -> None:
-        """Write (B,) values at those targets that lie inside."""
-        chunk_KB[self._index] = torch.where(self._inside, values, chunk_KB[self._index])
+    def among(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Cells in the (K, B) matrix of classes [start, stop): class - start, and row."""
+        inside = slice(bisect_left(self._listed, start), bisect_left(self._listed, stop))
+        return self._classes[inside] - start, self._rows[inside]
 
 
 class FusedStep:
@@ -110,6 +107,7 @@ class FusedStep:
     ) -> None:
         self._features = features
         self._target = target
+        self._cells = TargetCells(target.label)
         self._centres = centres
         self._scale = scale
         self._product_dtype = product_dtype
@@ -128,7 +126,8 @@ class FusedStep:
             if self._scale is not None:
                 torch.div(self._scale, l2_norm(self._centres.weight[start:stop]), out=self._row_scale[start:stop])
             logits = self._logits(start, stop, second_pass=False)
-            TargetCells(self._target.label, start, stop).put(logits, self._target.logit)
+            cells = self._cells.among(start, stop)
+            logits[cells] = self._target.logit[cells[1]]
             chunk_maximum, chunk_best = logits.max(dim=0)
             best_class = torch.where(chunk_maximum > maximum, chunk_best + start, best_class)
             new_maximum = torch.maximum(maximum, chunk_maximum)
@@ -154,12 +153,12 @@ class FusedStep:
     def _logits(self, start: int, stop: int, *, second_pass: bool) -> Tensor:
         """Logits (K, B) of one chunk, without the margin."""
         products = self._products(start, stop, second_pass=second_pass)
-        logits = self._matrix("logits", (stop - start, self._batch_size)).copy_(products)
+        logits = self._matrix("logits", products.shape)
         if self._scale is not None:
-            logits.mul_(self._row_scale[start:stop])
-        elif self._centres.bias is not None:
-            logits.add_(self._centres.bias[start:stop, None])
-        return logits
+            return torch.mul(products, self._row_scale[start:stop], out=logits)
+        if self._centres.bias is not None:
+            return torch.add(products, self._centres.bias[start:stop, None], out=logits)
+        return logits.copy_(products)
 
     def _products(self, start: int, stop: int, *, second_pass: bool) -> Tensor:
         """w.x of one chunk, (K, B)."""
@@ -174,14 +173,14 @@ class FusedStep:
 
     def _grad_logits(self, start: int, stop: int, logits: Tensor, scores: Scores) -> Tensor:
         """d mean cross entropy / d logits, (K, B), both without the margin."""
-        grad = torch.sub(
-            logits, scores.log_denominator, out=self._matrix("grad", (stop - start, self._batch_size))
-        ).exp_()
-        cells = TargetCells(self._target.label, start, stop)
-        target_probability = torch.exp(self._target.logit - scores.log_denominator)
-        cells.put(grad, (target_probability - 1) * self._target.slope)
-        cells.put(logits, self._target.plain_logit)
-        return grad.div_(self._batch_size)
+        share = scores.log_denominator + math.log(self._batch_size)  # of the mean: exp(z - share) = p / B
+        grad = torch.sub(logits, share, out=self._matrix("grad", logits.shape)).exp_()
+        cells = _, rows = self._cells.among(start, stop)
+        target = self._target
+        probability = torch.exp(target.logit[rows] - scores.log_denominator[rows])
+        grad[cells] = (probability - 1) * target.slope[rows] / self._batch_size
+        logits[cells] = target.plain_logit[rows]
+        return grad
 
     def _move_bias(self, start: int, stop: int, grad_logits: Tensor, rate: SgdRate) -> None:
         if self._centres.bias is None or self._centres.bias_momentum is None:
@@ -193,28 +192,27 @@ class FusedStep:
     def _move_weight(
         self, start: int, stop: int, grad_logits: Tensor, logits: Tensor, rate: SgdRate, grad_features: Tensor
     ) -> None:
-        """Use up `grad_logits`. With cosines,  d z / d w = s/|w| * x - z/|w|^2 * w  and  d z / d x = s/|w| * w."""
+        """Use up `grad_logits` and `logits`. Of cosines, dz/dw = s/|w| * x - z/|w|^2 * w and dz/dx = s/|w| * w."""
         weight, momentum = self._centres.weight[start:stop], self._centres.weight_momentum[start:stop]
         shrink = torch.full_like(grad_logits[:, :1], rate.wd)
         if self._scale is not None:
             row_scale = self._row_scale[start:stop]
-            radial = torch.linalg.vecdot(grad_logits, logits).unsqueeze(1) * (row_scale / self._scale) ** 2
+            radial = logits.mul_(grad_logits).sum(dim=1, keepdim=True) * (row_scale / self._scale) ** 2
             shrink -= rate.rescale * radial
             grad_logits.mul_(row_scale)
         product_grad = self._as_product("product_grad", grad_logits)
         self._add_product(grad_features, product_grad.t(), self._as_product("weight", weight))
-        self._add_product(
-            momentum.mul_(rate.momentum), product_grad, self._product_features, alpha=-rate.lr * rate.rescale
-        )
+        descent = -rate.lr * rate.rescale
+        self._add_product(momentum, product_grad, self._product_features, alpha=descent, beta=rate.momentum)
         weight.add_(momentum.addcmul_(weight, shrink, value=-rate.lr))
 
-    def _add_product(self, total: Tensor, left: Tensor, right: Tensor, alpha: float = 1.0) -> None:
-        """total += alpha * left @ right, in the products' precision, added up in that of `total`."""
+    def _add_product(self, total: Tensor, left: Tensor, right: Tensor, alpha: float = 1.0, beta: float = 1.0) -> None:
+        """total = beta * total + alpha * left @ right; the product in its own precision, the sum in that of `total`."""
         if left.dtype == total.dtype:
-            total.addmm_(left, right, alpha=alpha)
+            total.addmm_(left, right, alpha=alpha, beta=beta)
         else:
-            product = self._matrix("sum", total.shape, self._product_dtype)
-            total.add_(torch.mm(left, right, out=product), alpha=alpha)
+            product = torch.mm(left, right, out=self._matrix("product", total.shape, self._product_dtype))
+            total.mul_(beta).add_(self._matrix("addend", total.shape).copy_(product), alpha=alpha)
 
     def _as_product(self, name: str, values: Tensor) -> Tensor:
         """`values` in the products' precision."""
@@ -228,5 +226,5 @@ class FusedStep:
 
 def l2_norm(rows: Tensor) -> Tensor:
     """(N, D) -> (N, 1), with MXNet's epsilon under the root."""
-    squares: Tensor = torch.linalg.vecdot(rows, rows)
-    return squares.add(NORM_EPSILON).sqrt().unsqueeze(1)
+    norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # writes no (N, D) of squares
+    return torch.hypot(norm, norm.new_tensor(math.sqrt(NORM_EPSILON)))

@@ -1,0 +1,127 @@
+"""The class head alone: forward, backward and momentum SGD, against 2019's graph on MXNet, with peak memory.
+
+    .venv/bin/python bench/bench_head.py                      85,742 classes, 512 numbers, batch 64: faces_emore's head
+    .venv/bin/python bench/bench_head.py --classes 1000000    needs 13 GB for MXNet's side
+
+*mxnet* runs symbols/heads.py's ArcFace graph, as 2019 trained it. *fused* is SoftmaxHead.step, *fused bf16* the same
+with bfloat16 products, *dense* the autograd reference with train.optimizer.SGD. Each side says on stderr what its
+process held before it made the head; the table's peak is the whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from harness import Side, compare, mxnet_python, print_table, serve
+
+STEPS_PER_BLOCK = 3
+RATE = {"lr": 0.1, "momentum": 0.9, "wd": 0.0005}
+SCALE = 64.0
+SIDES = ("mxnet", "dense", "fused", "fused bf16")
+
+Step = Callable[[], None]
+
+
+def make_batch(classes: int, emb_size: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, emb_size), np.float32), rng.integers(classes, size=batch)
+
+
+def mxnet_side(classes: int, emb_size: int, batch: int) -> Step:
+    import mxnet as mx
+
+    from mxface.graph import Variable
+    from mxface.symbols.heads import MARGINS, margin_softmax_loss
+
+    note_memory("mxnet")
+    loss = margin_softmax_loss(
+        Variable("data"), num_classes=classes, emb_size=emb_size, batch_size=batch, s=SCALE, margin=MARGINS["arcface"]
+    )
+    module = mx.mod.Module(mx.sym.load_json(loss.tojson()), context=mx.cpu())
+    module.bind([("data", (batch, emb_size))], [("softmax_label", (batch,))], inputs_need_grad=True)
+    module.init_params(mx.init.Normal(0.01))
+    settings = {"learning_rate": RATE["lr"], "momentum": RATE["momentum"], "wd": RATE["wd"], "rescale_grad": 1.0}
+    module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=settings)
+    embedding, label = make_batch(classes, emb_size, batch)
+    fed = mx.io.DataBatch([mx.nd.array(embedding)], [mx.nd.array(label)])
+
+    def step() -> None:
+        module.forward_backward(fed)
+        module.update()
+        mx.nd.waitall()
+
+    return step
+
+
+def torch_side(classes: int, emb_size: int, batch: int, *, bf16: bool = False, dense: bool = False) -> Step:
+    import torch
+
+    from mxface.losses import HeadConfig, SoftmaxHead
+    from mxface.train.optimizer import SGD
+
+    torch.set_num_threads(1)
+    note_memory("torch")
+    config = HeadConfig(num_classes=classes, emb_size=emb_size, s=SCALE, m2=0.5)
+    head = SoftmaxHead(config, product_dtype=torch.bfloat16 if bf16 else None)
+    values, targets = make_batch(classes, emb_size, batch)
+    embedding, label = torch.from_numpy(values).requires_grad_(), torch.from_numpy(targets)
+
+    def fused_step() -> None:
+        head.step(embedding, label, **RATE)
+
+    if not dense:
+        return fused_step
+    optimizer = SGD(head.named_parameters(), **RATE)
+
+    def dense_step() -> None:
+        optimizer.zero_grad()
+        head(embedding, label).loss.backward()
+        optimizer.step()
+
+    return dense_step
+
+
+def note_memory(engine: str) -> None:
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{engine}: {held:.0f} MB before the head is made", file=sys.stderr)
+
+
+def run_side(side: str, classes: int, emb_size: int, batch: int) -> int:
+    if side == "mxnet":
+        step = mxnet_side(classes, emb_size, batch)
+    else:
+        step = torch_side(classes, emb_size, batch, bf16=side == "fused bf16", dense=side == "dense")
+
+    def work() -> int:
+        for _ in range(STEPS_PER_BLOCK):
+            step()
+        return STEPS_PER_BLOCK
+
+    return serve(work)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, default=85742, help="number of identities")
+    parser.add_argument("--emb-size", type=int, default=512, help="length of an embedding")
+    parser.add_argument("--batch", type=int, default=64, help="embeddings a step")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="who takes part")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.side:
+        return run_side(args.side, args.classes, args.emb_size, args.batch)
+    sizes = ("--classes", str(args.classes), "--emb-size", str(args.emb_size), "--batch", str(args.batch))
+    sides = [Side(name, mxnet_python() if name == "mxnet" else sys.executable, __file__, sizes) for name in args.sides]
+    title = f"head: {args.classes:,} classes, {args.emb_size} numbers, batch {args.batch}, one core"
+    print_table(compare(sides, rounds=args.rounds), baseline="mxnet", unit="steps", title=title)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
