@@ -125,6 +125,9 @@ def test_positional_parameters() -> None:
     assert sym.Reshape(x, (0, -1)).nodes[-1].attrs == {"shape": "(0, -1)"}
     assert sym.sum(x, 1, True).nodes[-1].attrs == {"axis": "1", "keepdims": "True"}
     assert sym.LeakyReLU(x, None, "elu").nodes[-1].attrs == {"act_type": "elu"}
+    bias = Variable("b")
+    assert sym.FullyConnected(x, None, bias, 4, name="fc").list_arguments() == ["x", "fc_weight", "b"]
+    assert sym.FullyConnected(x, weight=None, bias=bias, num_hidden=4, name="fc").list_arguments()[-1] == "b"
 
 
 def test_many_outputs() -> None:
@@ -146,13 +149,15 @@ def test_a_shared_variable_is_one_node() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x: sym.Flatten(x, x, name="f"), r"node 'f': Flatten takes 1 inputs \(data\), not 2"),
-        (lambda x: sym.Flatten(x, data=x, name="f"), "node 'f': Flatten is given its input data twice"),
+        (lambda x: sym.Flatten(x, x, name="f"), r"Flatten takes 1 arguments \(data\), not 2"),
+        (lambda x: sym.Flatten(x, data=x, name="f"), "Flatten is given data twice"),
         (lambda x: sym.Flatten(weight=x, name="f"), "node 'f': Flatten has no input weight here; it has data"),
         (lambda x: sym.Flatten(x, axis=1, name="f"), "node 'f': Flatten has no parameter axis"),
         (lambda x: sym.Dropout(x, p="half", name="d"), "node 'd': Dropout: cannot read p='half'"),
         (lambda x: sym.BatchNorm(x, moving_mean=x + 1, name="b"), "node 'b': moving_mean of BatchNorm is a state"),
         (lambda x: sym.FullyConnected(x, bias=x, no_bias=True, num_hidden=1, name="f"), "no input bias here"),
+        (lambda x: sym.FullyConnected(x, 3, num_hidden=1), "FullyConnected: its input weight must be a symbol, not 3"),
+        (lambda x: sym.Concat(x, 1, num_args=2, name="c"), "node 'c': Concat has no parameter arg1"),
     ],
 )
 def test_what_an_operator_does_not_have(make: object, message: str) -> None:

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from mxface.errors import GraphError
 from mxface.formats.symbol_json import JsonGraph, JsonNode
-from mxface.graph.composition import HIDDEN_KEYS, input_variable
+from mxface.graph.composition import HIDDEN_KEYS, input_variable, note_initializer
 from mxface.graph.node import VARIABLE, Entry, Node
 from mxface.ops import OpSpec, find_operator
 
@@ -61,11 +61,12 @@ def _node_from_json(json_node: JsonNode, inputs: list[Entry]) -> Node:
     if len(inputs) > len(slots):
         raise GraphError(f"node {name!r}: {spec.name} takes {len(slots)} inputs here, not {len(inputs)}")
     left_out = slots[len(inputs) :]  # moving averages before 0.9, and sometimes labels
-    added = [Entry(input_variable(spec, slot, name, own), version=int(slot in spec.aux)) for slot in left_out]
-    for slot, entry in zip(slots, [*inputs, *added], strict=True):
+    inputs = [*inputs, *(Entry(input_variable(spec, slot, name, own)) for slot in left_out)]
+    for slot, entry in zip(slots, inputs, strict=True):
         if entry.node.is_variable:
             entry.node.attrs.update(of_inputs.get(slot, {}))
-    return Node(spec.name, name, own, (*inputs, *added))
+            note_initializer(entry.node, spec, slot)
+    return Node(spec.name, name, own, tuple(inputs))
 
 
 def _split_input_attributes(spec: OpSpec, attrs: Mapping[str, str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:

@@ -12,7 +12,7 @@ from typing import Any, overload
 from mxface.errors import GraphError
 from mxface.formats import symbol_json
 from mxface.formats.symbol_json import JsonGraph
-from mxface.graph.composition import compose_node
+from mxface.graph.composition import compose_node, name_arguments
 from mxface.graph.json_graph import graph_to_json, nodes_from_json
 from mxface.graph.node import VARIABLE, Entry, Node, auxiliary_states, topological_order
 from mxface.graph.shape_inference import infer_shapes
@@ -197,20 +197,21 @@ def Group(symbols: Iterable[Symbol]) -> Symbol:
 def apply_operator(function: str, *args: Any, name: str | None = None, **kwargs: Any) -> Symbol:
     """Call an operator by one of its names, as `mx.sym.<function>(…)` does.
 
-    Symbols, positional or by slot, are inputs; anything else is a parameter, kept as its `str()`. `attr` may hold
-    further attributes. Raises GraphError for what the operator does not have.
+    Symbols are inputs; anything else is a parameter, kept as its `str()`. Positional arguments are the inputs in slot
+    order, then the parameters. `attr` may hold further attributes. Raises GraphError for what the operator lacks.
     """
+    attr: Mapping[str, str] = kwargs.pop("attr", None) or {}
+    inputs: dict[str, Entry] = {}
+    attrs = dict(attr)
     spec = find_operator(function, name or "")
-    attrs = dict(kwargs.pop("attr", None) or {})
-    positional = [arg for arg in args if isinstance(arg, Symbol)]
-    # Positional parameters follow the places of all slots: Reshape(x, (0, -1)), LeakyReLU(x, None, "elu")
-    for place, arg in zip((*spec.slots, *spec.params), args, strict=False):
-        if not isinstance(arg, Symbol) and place in spec.params:
-            attrs[place] = str(arg)
-    inputs = {key: value._single_head() for key, value in kwargs.items() if isinstance(value, Symbol)}
-    attrs.update({key: str(value) for key, value in kwargs.items() if not isinstance(value, Symbol)})
-    node = compose_node(function, [symbol._single_head() for symbol in positional], inputs, attrs, name)
-    return _all_outputs([node])
+    for key, value in name_arguments(spec, args, kwargs).items():
+        if isinstance(value, Symbol):
+            inputs[key] = value._single_head()
+        elif key not in spec.slots:
+            attrs[key] = str(value)
+        elif value is not None:
+            raise GraphError(f"{spec.name}: its input {key} must be a symbol, not {value!r}")
+    return _all_outputs([compose_node(function, inputs, attrs, name)])
 
 
 def load_symbol(path: str | os.PathLike[str]) -> Symbol:

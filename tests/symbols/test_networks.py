@@ -1,0 +1,140 @@
+"""Every network that get_symbol knows."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from mxface.errors import ConfigError
+from mxface.graph import NameManager
+from mxface.symbols import FAMILIES, RecognitionOptions, get_symbol, option_names
+from mxface.symbols.embedding_heads import embedding_head
+from mxface.symbols.fresnet import UNITS_PER_STAGE
+from mxface.symbols.options import NET_OUTPUTS
+
+NETWORKS = [(family, name) for family, members in FAMILIES.items() for name in members.networks]
+NEEDED: dict[str, dict[str, Any]] = {"fresnet": {"num_layers": 18}}
+"""Options without a default, at their smallest."""
+
+
+def build(name: str, **options: Any) -> Any:
+    return get_symbol(name, **{**NEEDED.get(name, {}), **options})
+
+
+@pytest.mark.parametrize(("family", "name"), NETWORKS)
+def test_the_embedding_is_fc1(family: str, name: str) -> None:
+    symbol = build(name, family=family, emb_size=64)
+    assert symbol.list_outputs() == ["fc1_output"]
+    assert symbol.infer_shape(data=(2, 3, 112, 112))[1] == [(2, 64)]
+
+
+@pytest.mark.parametrize(("family", "name"), NETWORKS)
+def test_built_twice_it_has_the_same_names(family: str, name: str) -> None:
+    assert build(name, family=family).tojson() == build(name, family=family).tojson()
+
+
+@pytest.mark.parametrize(("family", "name"), NETWORKS)
+def test_inside_a_name_manager_counters_go_on(family: str, name: str) -> None:
+    with NameManager():
+        first, second = build(name, family=family), build(name, family=family)
+    assert "_mulscalar0_output" in first.get_internals().list_outputs()
+    assert "_mulscalar1_output" in second.get_internals().list_outputs()
+
+
+@pytest.mark.parametrize(("family", "name"), NETWORKS)
+def test_what_a_network_reads_are_options(family: str, name: str) -> None:
+    assert FAMILIES[family].networks[name].reads <= set(option_names(family))
+
+
+@pytest.mark.parametrize(("family", "name"), NETWORKS)
+def test_what_a_network_reads_changes_it_and_nothing_else_does(
+    family: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes: dict[str, Any] = {
+        "emb_size": 64,
+        "num_layers": 34,
+        "net_output": "J",
+        "net_input": 0,
+        "net_unit": 1,
+        "net_se": 1,
+        "net_act": "relu",
+        "net_multiplier": 0.5,
+        "net_blocks": [2, 4, 6, 2],
+        "bn_mom": 0.95,
+        "head_bn_mom": 0.8,
+        "workspace": 512,
+        "densenet_dropout": 0.2,
+    }
+    assert set(changes) == set(option_names(family)) - {"memonger"}
+    plain = build(name, family=family).tojson()
+    for option, value in changes.items():
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            changed = build(name, family=family, **{option: value}).tojson()
+        if option in FAMILIES[family].networks[name].reads:
+            assert changed != plain, option
+            assert not caplog.records
+        else:
+            assert changed == plain, option
+            assert f"{name} does not read {option}=" in caplog.text
+
+
+@pytest.mark.parametrize("net_output", NET_OUTPUTS)
+def test_every_head_on_every_depth_of_map(net_output: str) -> None:
+    symbol = build("fmobilefacenet", net_output=net_output, emb_size=32)
+    expected = (3, 512, 7, 7) if net_output == "Z" else (3, 32)
+    assert symbol.infer_shape(data=(3, 3, 112, 112))[1] == [expected]
+    assert symbol.name == ("dropout0" if net_output == "Z" else "fc1")
+
+
+def test_i_is_another_name_for_fc() -> None:
+    assert build("fmobilefacenet", net_output="I").tojson() == build("fmobilefacenet", net_output="FC").tojson()
+
+
+@pytest.mark.parametrize("num_layers", UNITS_PER_STAGE)
+def test_every_depth_of_fresnet(num_layers: int) -> None:
+    symbol = get_symbol("fresnet", num_layers=num_layers)
+    units = sum(UNITS_PER_STAGE[num_layers])
+    convolutions = [node for node in symbol.nodes if node.op == "Convolution"]
+    assert len(convolutions) == 1 + 2 * units + 4
+
+
+def test_other_image_sizes() -> None:
+    assert get_symbol("fmobilefacenet", image_shape=(112, 96, 3)).infer_shape(data=(1, 3, 112, 96))[1] == [(1, 512)]
+    large = get_symbol("fresnet", num_layers=18, net_input=0, net_output="GDC", image_shape=(224, 224, 3))
+    assert large.infer_shape(data=(1, 3, 224, 224))[1] == [(1, 512)]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("fresnet", {}, "fresnet has no num_layers=None; choose one of 18, 34"),
+        ("vgg", {}, "family recognition has no network 'vgg'; choose one of fresnet, fmobilefacenet"),
+        ("fresnet", {"family": "imagenet"}, "there is no family 'imagenet' of networks; choose one of recognition"),
+        ("fresnet", {"num_layers": 18, "net_ouptut": "E"}, "fresnet has no option net_ouptut; there are emb_size"),
+        ("fresnet", {"num_layers": 18, "net_unit": 7}, "net_unit=7 does not exist; choose one of 1, 2, 3"),
+        ("fresnet", {"num_layers": 18, "net_input": 3}, "net_input=3 does not exist; choose one of 0, 1, 2"),
+        (
+            "fresnet",
+            {"num_layers": 18, "net_act": "swish"},
+            "net_act='swish' does not exist; choose one of prelu, relu",
+        ),
+        ("fresnet", {"num_layers": 18, "memonger": True}, "memonger=True never worked in 2019"),
+        ("fresnet", {"num_layers": 18, "emb_size": 0}, "emb_size=0 must be above 0"),
+        ("fresnet", {"num_layers": 18, "bn_mom": 1.0}, "bn_mom=1.0 must be at least 0 and below 1"),
+        ("fmobilefacenet", {"net_blocks": [1, 4, 6]}, r"net_blocks=\[1, 4, 6\] must be four counts"),
+        ("fmobilefacenet", {"net_blocks": [1, 4, 6, -1]}, "must be four counts"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        get_symbol(name, **options)
+
+
+def test_an_option_that_slipped_through_is_our_mistake() -> None:
+    options = RecognitionOptions()
+    object.__setattr__(options, "net_output", "A")
+    with pytest.raises(AssertionError):
+        embedding_head(build("fmobilefacenet"), options)
