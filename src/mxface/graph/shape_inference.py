@@ -72,6 +72,8 @@ def _infer_node(node: Node, shapes: Shapes) -> bool:
         if inference is None:
             return False
         input_shapes, output_shapes = inference
+        if any(size < 1 for shape in output_shapes for size in shape):
+            raise GraphError(f"nothing would come out: {output_shapes}")
         progress = False
         for slot, entry in zip(node.slots, node.inputs, strict=True):
             progress |= _learn(shapes, entry.node, entry.index, input_shapes.get(slot))

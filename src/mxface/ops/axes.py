@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mxface.errors import GraphError
-from mxface.ops.params import Param, parse_int, parse_ints
+from mxface.ops.params import Param, parse_int, parse_ints, parse_sizes
 from mxface.ops.shapes import Inference, from_data, normalize_axis, same_shape
 from mxface.ops.spec import OpSpec, Params, Shape, register
 
@@ -39,4 +39,4 @@ REVERSE = register(
     OpSpec(name="reverse", functions=("flip",), params={"axis": Param(parse_ints)}, infer_shape=same_shape)
 )
 
-TILE = register(OpSpec(name="tile", params={"reps": Param(parse_ints)}, infer_shape=tile_shape))
+TILE = register(OpSpec(name="tile", params={"reps": Param(parse_sizes)}, infer_shape=tile_shape))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mxface.errors import GraphError
-from mxface.ops.params import Param, parse_int
+from mxface.ops.params import Param, parse_count, parse_int
 from mxface.ops.shapes import from_all_inputs, normalize_axis
 from mxface.ops.spec import OpSpec, Params, Shape, register
 
@@ -22,7 +22,7 @@ CONCAT = register(
     OpSpec(
         name="Concat",
         functions=("concat",),
-        params={"num_args": Param(parse_int), "dim": Param(parse_int, 1)},
+        params={"num_args": Param(parse_count), "dim": Param(parse_int, 1)},
         slots=(),
         count_param="num_args",
         infer_shape=concat_shape,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mxface.errors import GraphError
-from mxface.ops.params import Param, choice, optional, parse_bool, parse_int, parse_ints
+from mxface.ops.params import Param, choice, optional, parse_bool, parse_int, parse_lengths, parse_size, parse_sizes
 from mxface.ops.shapes import (
     Inference,
     fill_window,
@@ -53,12 +53,12 @@ CONVOLUTION = register(
     OpSpec(
         name="Convolution",
         params={
-            "kernel": Param(parse_ints),
-            "stride": Param(parse_ints, ()),
-            "dilate": Param(parse_ints, ()),
-            "pad": Param(parse_ints, ()),
-            "num_filter": Param(parse_int),
-            "num_group": Param(parse_int, 1),
+            "kernel": Param(parse_sizes),
+            "stride": Param(parse_sizes, ()),
+            "dilate": Param(parse_sizes, ()),
+            "pad": Param(parse_lengths, ()),
+            "num_filter": Param(parse_size),
+            "num_group": Param(parse_size, 1),
             "workspace": Param(parse_int, 1024),
             "no_bias": Param(parse_bool, False),
             "cudnn_tune": Param(optional(choice(*CUDNN_TUNE)), None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mxface.ops.convolution import CUDNN_TUNE, LAYOUTS, require_groups, without_bias
-from mxface.ops.params import Param, choice, optional, parse_bool, parse_int, parse_ints
+from mxface.ops.params import Param, choice, optional, parse_bool, parse_int, parse_lengths, parse_size, parse_sizes
 from mxface.ops.shapes import Inference, fill_window, from_data, require_channels_first, require_rank
 from mxface.ops.spec import OpSpec, Params, Shape, register
 
@@ -34,14 +34,14 @@ DECONVOLUTION = register(
     OpSpec(
         name="Deconvolution",
         params={
-            "kernel": Param(parse_ints),
-            "stride": Param(parse_ints, ()),
-            "dilate": Param(parse_ints, ()),
-            "pad": Param(parse_ints, ()),
-            "adj": Param(parse_ints, ()),
-            "target_shape": Param(parse_ints, ()),
-            "num_filter": Param(parse_int),
-            "num_group": Param(parse_int, 1),
+            "kernel": Param(parse_sizes),
+            "stride": Param(parse_sizes, ()),
+            "dilate": Param(parse_sizes, ()),
+            "pad": Param(parse_lengths, ()),
+            "adj": Param(parse_lengths, ()),
+            "target_shape": Param(parse_sizes, ()),
+            "num_filter": Param(parse_size),
+            "num_group": Param(parse_size, 1),
             "workspace": Param(parse_int, 512),
             "no_bias": Param(parse_bool, True),
             "cudnn_tune": Param(optional(choice(*CUDNN_TUNE)), None),

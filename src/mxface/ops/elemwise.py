@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mxface.ops.params import Param, parse_int
+from mxface.ops.params import Param, parse_count
 from mxface.ops.shapes import same_shape
 from mxface.ops.spec import OpSpec, register
 
@@ -23,7 +23,7 @@ ADD_N = register(
     OpSpec(
         name="add_n",
         functions=("ElementWiseSum",),
-        params={"num_args": Param(parse_int)},
+        params={"num_args": Param(parse_count)},
         slots=(),
         count_param="num_args",
         infer_shape=same_shape,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from mxface.ops.convolution import without_bias
-from mxface.ops.params import Param, parse_bool, parse_int
+from mxface.ops.params import Param, parse_bool, parse_size
 from mxface.ops.shapes import Inference, from_data
 from mxface.ops.spec import OpSpec, Params, Shape, register
 
@@ -21,7 +21,7 @@ FULLY_CONNECTED = register(
     OpSpec(
         name="FullyConnected",
         params={
-            "num_hidden": Param(parse_int),
+            "num_hidden": Param(parse_size),
             "no_bias": Param(parse_bool, False),
             "flatten": Param(parse_bool, True),
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mxface.ops.params import Param, choice, parse_float, parse_int
+from mxface.ops.params import Param, choice, parse_float, parse_size
 from mxface.ops.shapes import from_all_inputs
 from mxface.ops.spec import OpSpec, Params, Shape, register
 
@@ -16,7 +16,7 @@ ONE_HOT = register(
     OpSpec(
         name="one_hot",
         params={
-            "depth": Param(parse_int),
+            "depth": Param(parse_size),
             "on_value": Param(parse_float, 1.0),
             "off_value": Param(parse_float, 0.0),
             "dtype": Param(choice("float16", "float32", "float64", "uint8", "int8", "int32", "int64"), "float32"),

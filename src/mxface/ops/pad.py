@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mxface.errors import GraphError
-from mxface.ops.params import Param, choice, parse_float, parse_ints
+from mxface.ops.params import Param, choice, parse_float, parse_lengths
 from mxface.ops.shapes import Inference, from_data
 from mxface.ops.spec import OpSpec, Params, Shape, register
 
@@ -22,7 +22,7 @@ PAD = register(
         functions=("pad",),
         params={
             "mode": Param(choice("constant", "edge", "reflect")),
-            "pad_width": Param(parse_ints),
+            "pad_width": Param(parse_lengths),
             "constant_value": Param(parse_float, 0.0),
         },
         infer_shape=pad_shape,

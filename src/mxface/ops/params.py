@@ -15,6 +15,7 @@ from mxface.errors import GraphError
 REQUIRED = object()
 """The default of a parameter that has none."""
 
+MAX_COUNT = 1 << 16
 TRUE_WORDS = frozenset({"True", "true", "1"})
 FALSE_WORDS = frozenset({"False", "false", "0"})
 
@@ -29,6 +30,19 @@ class Param(NamedTuple):
 def parse_int(text: str) -> int:
     """`64`, or Python 2's `64L`."""
     return int(text.strip().removesuffix("L"))
+
+
+def parse_size(text: str) -> int:
+    """An integer above 0."""
+    return _at_least(1, parse_int(text))
+
+
+def parse_count(text: str) -> int:
+    """How many inputs or outputs a node has: above 0, and bounded, since as many names are made."""
+    count = parse_size(text)
+    if count > MAX_COUNT:
+        raise ValueError(f"{count} is more than {MAX_COUNT}")
+    return count
 
 
 def parse_float(text: str) -> float:
@@ -51,6 +65,16 @@ def parse_text(text: str) -> str:
 def parse_ints(text: str) -> tuple[int, ...]:
     """`(3, 3)`, `(3,3)`, `[2, 3]`, `(2,)`, `()`, or a bare `3` for `(3,)`."""
     return tuple(parse_int(word) for word in _words(text))
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """As `parse_ints`, each above 0."""
+    return tuple(_at_least(1, value) for value in parse_ints(text))
+
+
+def parse_lengths(text: str) -> tuple[int, ...]:
+    """As `parse_ints`, none below 0."""
+    return tuple(_at_least(0, value) for value in parse_ints(text))
 
 
 def parse_optional_ints(text: str) -> tuple[int | None, ...]:
@@ -103,6 +127,12 @@ def parse_attributes(operator: str, params: Mapping[str, Param], attrs: Mapping[
         else:
             values[key] = param.default
     return values
+
+
+def _at_least(lowest: int, value: int) -> int:
+    if value < lowest:
+        raise ValueError(f"{value} is below {lowest}")
+    return value
 
 
 def _words(text: str) -> list[str]:

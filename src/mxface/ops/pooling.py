@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 from mxface.errors import GraphError
-from mxface.ops.params import Param, choice, optional, parse_bool, parse_int, parse_ints
+from mxface.ops.params import Param, choice, optional, parse_bool, parse_int, parse_lengths, parse_sizes
 from mxface.ops.shapes import (
     Inference,
     fill_window,
@@ -39,6 +39,8 @@ def pooling_shape(params: Params, data: Shape) -> Inference:
 def complete_pooling(values: dict[str, Any]) -> None:
     if not values["kernel"] and not values["global_pool"]:
         raise GraphError("Pooling needs a kernel unless global_pool is True")
+    if values["global_pool"]:
+        return
     fill_window(values, rank=len(values["kernel"]), one=("stride",), zero=("pad",))
 
 
@@ -46,13 +48,13 @@ POOLING = register(
     OpSpec(
         name="Pooling",
         params={
-            "kernel": Param(parse_ints, ()),
+            "kernel": Param(parse_sizes, ()),
             "pool_type": Param(choice("max", "avg", "sum", "lp"), "max"),
             "global_pool": Param(parse_bool, False),
             "cudnn_off": Param(parse_bool, False),
             "pooling_convention": Param(choice("valid", "full", "same"), "valid"),
-            "stride": Param(parse_ints, ()),
-            "pad": Param(parse_ints, ()),
+            "stride": Param(parse_sizes, ()),
+            "pad": Param(parse_lengths, ()),
             "p_value": Param(optional(parse_int), None),
             "count_include_pad": Param(optional(parse_bool), None),
             "layout": Param(optional(choice("NCW", "NCHW", "NCDHW", "NWC", "NHWC", "NDHWC")), None),

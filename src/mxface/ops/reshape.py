@@ -43,7 +43,7 @@ def resolve_reshape(data: Shape, codes: tuple[int, ...]) -> Shape:
         elif code == -3:
             sizes.append(take() * take())
         elif code == -4:
-            whole, first, second = take(), words.pop(0), words.pop(0)
+            whole, first, second = take(), *split_sizes(words)
             sizes += [whole // second if first == -1 else first, whole // first if second == -1 else second]
         else:
             sizes.append(code)
@@ -51,9 +51,18 @@ def resolve_reshape(data: Shape, codes: tuple[int, ...]) -> Shape:
                 remaining.pop(0)
     if -1 in sizes:
         sizes[sizes.index(-1)] = prod(data) // prod(size for size in sizes if size != -1)
+    if min(sizes, default=1) < 1:
+        raise GraphError(f"shape {codes} has a code that does not exist, or more than one -1")
     if prod(sizes) != prod(data):
         raise GraphError(f"{data} cannot take the shape {codes}: {prod(data)} values, not {prod(sizes)}")
     return tuple(sizes)
+
+
+def split_sizes(words: list[int]) -> tuple[int, int]:
+    """The two sizes that follow a -4, taken from `words`; one of them may be -1."""
+    if len(words) < 2 or min(words[:2]) < -1 or 0 in words[:2] or words[0] == words[1] == -1:
+        raise GraphError("the code -4 needs two sizes behind it, at most one of them -1")
+    return words.pop(0), words.pop(0)
 
 
 RESHAPE = register(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from math import ceil
+from typing import Any
 
 from mxface.errors import GraphError
 from mxface.ops.spec import Params, Shape, ShapeRule
@@ -85,8 +86,13 @@ def window_positions(size: int, kernel: int, stride: int, pad: int, *, dilate: i
     return 1 + (ceil(room / stride) if round_up else room // stride)
 
 
-def fill_window(values: dict[str, object], *, rank: int, one: tuple[str, ...], zero: tuple[str, ...]) -> None:
-    """Give window parameters that were left empty one entry an axis: 1 for stride and dilate, 0 for pad."""
+def fill_window(values: dict[str, Any], *, rank: int, one: tuple[str, ...], zero: tuple[str, ...]) -> None:
+    """Give window parameters that were left empty one entry an axis: 1 for stride and dilate, 0 for pad.
+
+    Raises GraphError for one that has another number of entries.
+    """
     for names, default in ((one, 1), (zero, 0)):
         for name in names:
             values[name] = values[name] or (default,) * rank
+            if len(values[name]) != rank:
+                raise GraphError(f"{name} {values[name]} must have as many entries as the kernel, {rank}")

@@ -12,8 +12,11 @@ from mxface.ops.spec import OpSpec, Params, Shape, register
 
 @from_data
 def slice_shape(params: Params, data: Shape) -> Inference:
-    if len(params["begin"]) > len(data):
-        raise GraphError(f"begin {params['begin']} names more axes than {data} has")
+    for name in ("begin", "end", "step"):
+        if len(params[name]) > len(data):
+            raise GraphError(f"{name} {params[name]} names more axes than {data} has")
+    if 0 in params["step"]:
+        raise GraphError("a step of 0 goes nowhere")
     bounds = zip_longest(data, params["begin"], params["end"], params["step"])
     return {}, [tuple(slice_length(size, slice(begin, end, step)) for size, begin, end, step in bounds)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mxface.errors import GraphError
-from mxface.ops.params import Param, parse_bool, parse_int
+from mxface.ops.params import Param, parse_bool, parse_count, parse_int
 from mxface.ops.shapes import Inference, from_data, normalize_axis
 from mxface.ops.spec import OpSpec, Params, Shape, register
 
@@ -30,7 +30,7 @@ SLICE_CHANNEL = register(
         name="SliceChannel",
         functions=("split",),
         params={
-            "num_outputs": Param(parse_int),
+            "num_outputs": Param(parse_count),
             "axis": Param(parse_int, 1),
             "squeeze_axis": Param(parse_bool, False),
         },

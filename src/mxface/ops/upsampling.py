@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mxface.errors import GraphError
-from mxface.ops.params import Param, choice, parse_int
+from mxface.ops.params import Param, choice, parse_count, parse_int, parse_size
 from mxface.ops.shapes import from_all_inputs, require_rank
 from mxface.ops.spec import OpSpec, Params, Shape, register
 
@@ -25,13 +25,13 @@ UPSAMPLING = register(
     OpSpec(
         name="UpSampling",
         params={
-            "scale": Param(parse_int),
+            "scale": Param(parse_size),
             "num_filter": Param(parse_int, 0),
             "sample_type": Param(
                 choice("nearest")
             ),  # "bilinear" is a deconvolution with a weight; nothing here uses it
             "multi_input_mode": Param(choice("concat", "sum"), "concat"),
-            "num_args": Param(parse_int),
+            "num_args": Param(parse_count),
             "workspace": Param(parse_int, 512),
         },
         slots=(),
