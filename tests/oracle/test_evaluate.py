@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from tests.support import ORACLE
 
+from mxface.eval.protocol import Embedder, load_pair_set, verify
 from mxface.eval.roc import evaluate, normalise_rows
+from mxface.runtime import load_predictor, make_embedder
 
 BIN = ORACLE / "runs" / "bin"
 CASES: dict[str, Any] = json.loads((BIN / "evaluate.json").read_text()) if BIN.is_dir() else {}
@@ -22,6 +24,7 @@ def evaluation_cases() -> list[str]:
 
 def test_the_oracle_has_cases(oracle: Path) -> None:
     assert evaluation_cases(), f"{oracle}/runs/bin/evaluate.json holds no evaluation"
+    assert list(BIN.glob("lfw60_*.bin")), f"{oracle}/runs/bin holds no pack"
 
 
 def embeddings(view: str) -> np.ndarray:
@@ -52,3 +55,20 @@ def test_best_thresholds_and_distances_equal_the_original(oracle: Path) -> None:
     np.testing.assert_array_equal(ours.thresholds, CASES["flip_best_thresholds_10folds"])
     with np.load(oracle / "runs/bin/embeddings.npz") as arrays:
         np.testing.assert_allclose(ours.distances, arrays["dist_flip"], rtol=0, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def embed(assets: Path) -> Embedder:
+    predictor = load_predictor(assets / "mobilefacenet-y1/model", 0, outputs=["fc1_output"], device="cpu")
+    return make_embedder(predictor)
+
+
+@pytest.mark.parametrize("pack", sorted(BIN.glob("lfw60_*.bin")), ids=lambda path: path.stem)
+def test_a_pack_verified_by_y1_equals_the_original(pack: Path, embed: Embedder) -> None:
+    pairs = load_pair_set(pack, (112, 112))
+    expected = CASES["test"]
+    result = verify(embed, pairs, batch_size=expected["batch"], nrof_folds=expected["nfolds"])
+    assert (result.acc2, result.std2) == pytest.approx((expected["acc2"], expected["std2"]), abs=1e-15)
+    assert result.xnorm == pytest.approx(expected["xnorm"], abs=2e-5)
+    assert result.acc1 == pytest.approx(CASES["noflip_folds10_pca0"]["acc"], abs=1e-15)
+    np.testing.assert_allclose(result.embeddings, embeddings("flip"), atol=1e-5)
