@@ -13,7 +13,7 @@ import torch
 
 from mxface.errors import ConfigError
 from mxface.formats.checkpoint import split_model
-from mxface.graph import Checkpoint, Symbol, load_checkpoint, save_checkpoint
+from mxface.graph import Checkpoint, Symbol, save_checkpoint
 from mxface.losses import HeadConfig, SoftmaxHead
 from mxface.recognition.config import RunConfig
 from mxface.symbols import get_symbol, heads
@@ -49,13 +49,13 @@ def add_head(embedding: Symbol, run: RunConfig, num_classes: int) -> Symbol:
     return heads.margin_softmax_loss(embedding, s=loss.loss_s, margin=margin, **options)
 
 
-def load_pretrained(model: str, epoch: int) -> Checkpoint:
-    """The model of `--pretrained`: `prefix`, `prefix,epoch`, or a folder (its `model`) with or without an epoch."""
+def find_pretrained(model: str, epoch: int) -> tuple[Path, int]:
+    """Prefix and epoch that `--pretrained` means: `prefix`, `prefix,epoch`, or a folder (its `model`) with either."""
     prefix, epochs = split_model(model)
     if len(epochs) > 1:
         raise ConfigError(f"--pretrained {model}: one epoch, please")
     path = Path(prefix, "model") if Path(prefix).is_dir() else Path(prefix)
-    return load_checkpoint(path, epochs[0] if epochs else epoch)
+    return path, epochs[0] if epochs else epoch
 
 
 def start_params(embedding: Symbol, run: RunConfig, pretrained: Checkpoint | None) -> Params:
@@ -83,10 +83,14 @@ def start_params(embedding: Symbol, run: RunConfig, pretrained: Checkpoint | Non
 
 
 def build_learner(
-    run: RunConfig, embedding: Symbol, training: Symbol, num_classes: int, device: torch.device
+    run: RunConfig,
+    embedding: Symbol,
+    training: Symbol,
+    num_classes: int,
+    pretrained: Checkpoint | None,
+    device: torch.device,
 ) -> Learner:
-    """The learner at its start, pretrained where `--pretrained` says so. `training` is the graph with the head."""
-    pretrained = load_pretrained(run.pretrained, run.pretrained_epoch) if run.pretrained else None
+    """The learner at its start. `training` is the graph with the head."""
     params = start_params(embedding, run, pretrained)
     loss = run.loss
     head = SoftmaxHead(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,11 +15,12 @@ from mxface.cli import command, setup_logging
 from mxface.errors import ConfigError, DataError
 from mxface.eval.protocol import PairSet, load_pair_set
 from mxface.formats.dataset_property import read_property
+from mxface.graph import load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
 from mxface.loaders import RecordDataset, TrainLoader
 from mxface.recognition.arguments import parse_arguments
 from mxface.recognition.config import DataConfig, RunConfig
-from mxface.recognition.model import add_head, build_embedding, build_learner, save_model
+from mxface.recognition.model import add_head, build_embedding, build_learner, find_pretrained, save_model
 from mxface.train.checkpoint import ALWAYS, NEVER, SaveRule
 from mxface.train.device import choose_device, usable_cpus
 from mxface.train.guard import StopSignals
@@ -69,7 +71,12 @@ def train(run: RunConfig, num_classes: int, device: torch.device, stop: StopSign
     """Build everything and train."""
     embedding = build_embedding(run)
     whole = add_head(embedding, run, num_classes)
-    learner = build_learner(run, embedding, whole, num_classes, device)
+    pretrained = None
+    if run.pretrained:
+        prefix, epoch = find_pretrained(run.pretrained, run.pretrained_epoch)
+        print("loading", prefix, epoch)
+        pretrained = load_checkpoint(prefix, epoch)
+    learner = build_learner(run, embedding, whole, num_classes, pretrained, device)
     if run.count_flops:
         height, width, channels = run.data.image_shape
         print("Network FLOPs:", flops_text(count_flops(embedding, data=(1, channels, height, width))))
@@ -154,3 +161,7 @@ def warn_if_nothing_is_saved(run: RunConfig, pair_sets: Sequence[PairSet]) -> No
         )
     if 0 < run.train.max_steps < run.train.verbose - 1:
         log.warning("--verbose %d is beyond max_steps %d: no model is saved", run.train.verbose, run.train.max_steps)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""One training step of MobileFaceNet y1 with arcface over 10,000 classes: ours against MXNet's Module on 2019's graph.
+
+    .venv/bin/python bench/bench_step.py
+
+Same batch, one thread each, the same metrics (acc, lossvalue), the same SGD; the sides take turns. MXNet is handed its
+float batch ready made, ours starts from the loader's uint8 images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from harness import Side, compare, mxnet_python, print_table, ratio, serve
+
+TARGET = 2.5
+SIDES = ("mxnet", "float32", "bf16")
+LR, MOMENTUM, WD = 0.1, 0.9, 0.0005
+
+
+def y1_embedding():  # type: ignore[no-untyped-def]
+    """y1 of sample_config.py."""
+    from mxface.symbols import get_symbol
+
+    return get_symbol("fmobilefacenet", emb_size=128, net_output="GDC", net_blocks=(1, 4, 6, 2))
+
+
+def start_params(embedding, rng: np.random.Generator) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
+    """The initial arguments and auxiliary states."""
+    from mxface.train.initializer import init_params
+
+    arguments, _, states = embedding.infer_shape(data=(1, 3, 112, 112))
+    shapes = {name: shape for name, shape in {**arguments, **states}.items() if name != "data"}
+    return init_params(embedding, shapes, "fmobilefacenet", rng)
+
+
+def mxface_step(dtype: str, batch_size: int, num_classes: int) -> Callable[[], int]:
+    """The product's learner, as `train.loop.fit` drives it."""
+    import torch
+
+    from mxface.loaders import Batch
+    from mxface.losses import HeadConfig, SoftmaxHead
+    from mxface.train.config import TrainConfig
+    from mxface.train.guard import require_finite_loss
+    from mxface.train.learner import Learner
+    from mxface.train.metrics import AccMetric, LossValueMetric
+
+    rng = np.random.default_rng(0)
+    embedding = y1_embedding()
+    config = TrainConfig(
+        batch_size=batch_size,
+        lr=LR,
+        lr_steps=(10**9,),
+        wd=WD,
+        mom=MOMENTUM,
+        frequent=20,
+        verbose=10**9,
+        state_steps=0,
+        ckpt=0,
+        max_steps=0,
+        seed=0,
+        dtype=dtype,
+        wd_scope="all",
+    )
+    head = SoftmaxHead(HeadConfig(num_classes=num_classes, emb_size=128, m2=0.5))
+    learner = Learner(embedding, start_params(embedding, rng), head, config, device=torch.device("cpu"))
+    batch = Batch(
+        rng.integers(0, 256, (batch_size, 112, 112, 3), np.uint8),
+        rng.integers(0, num_classes, batch_size, np.int64),
+        np.arange(batch_size),
+    )
+    metrics = (AccMetric(), LossValueMetric())
+
+    def step() -> int:
+        images, label = learner.fetch(batch)
+        output = learner.step(
+            learner.forward(images),
+            label,
+            lr=LR,
+            check=lambda output: require_finite_loss(float(output.loss), step=1, records=()),
+        )
+        for metric in metrics:
+            metric.update(output)
+            metric.value()
+        return batch_size
+
+    return step
+
+
+def mxnet_step(batch_size: int, num_classes: int) -> Callable[[], int]:
+    """2019's way: Module, the loss graph with one-hot labels, SGD, and the two metrics as its metric.py has them."""
+    import mxnet as mx
+
+    from mxface.symbols.heads import MARGINS, margin_softmax_loss
+
+    rng = np.random.default_rng(0)
+    embedding = y1_embedding()
+    whole = margin_softmax_loss(
+        embedding, num_classes=num_classes, emb_size=128, batch_size=batch_size, s=64.0, margin=MARGINS["arcface"]
+    )
+    module = mx.mod.Module(
+        mx.sym.load_json(whole.tojson()), data_names=["data"], label_names=["softmax_label"], context=mx.cpu()
+    )
+    module.bind([("data", (batch_size, 3, 112, 112))], [("softmax_label", (batch_size,))])
+    values = start_params(embedding, rng)
+    states = set(embedding.list_auxiliary_states())
+    arguments = {name: mx.nd.array(value) for name, value in values.items() if name not in states}
+    arguments["fc7_weight"] = mx.nd.array(rng.normal(0, 0.01, (num_classes, 128)).astype(np.float32))
+    module.init_params(
+        arg_params=arguments, aux_params={name: mx.nd.array(values[name]) for name in states}, initializer=None
+    )
+    optimizer = mx.optimizer.SGD(learning_rate=LR, momentum=MOMENTUM, wd=WD, rescale_grad=1.0)
+    module.init_optimizer(kvstore="device", optimizer=optimizer)
+    batch = mx.io.DataBatch(
+        data=[mx.nd.array(rng.integers(0, 256, (batch_size, 3, 112, 112)).astype(np.float32))],
+        label=[mx.nd.array(rng.integers(0, num_classes, batch_size).astype(np.float32))],
+    )
+
+    def accuracy(label: np.ndarray, probability: np.ndarray) -> float:
+        return float((probability.argmax(axis=1) == label).mean())
+
+    def step() -> int:
+        module.forward_backward(batch)
+        module.update()
+        outputs = module.get_outputs()
+        accuracy(batch.label[0].asnumpy(), outputs[1].asnumpy())
+        outputs[-1].asnumpy()
+        mx.nd.waitall()
+        return batch_size
+
+    return step
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=9, help="turns of each side")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--num-classes", type=int, default=10_000)
+    args = parser.parse_args()
+    if args.side == "mxnet":
+        return serve(mxnet_step(args.batch_size, args.num_classes))
+    if args.side:
+        return serve(mxface_step(args.side, args.batch_size, args.num_classes))
+    sizes = ("--batch-size", str(args.batch_size), "--num-classes", str(args.num_classes))
+    interpreters = {"mxnet": mxnet_python(), "float32": sys.executable, "bf16": sys.executable}
+    blocks = compare([Side(name, interpreters[name], __file__, sizes) for name in SIDES], rounds=args.rounds)
+    title = f"training step, y1, batch {args.batch_size}, {args.num_classes} classes, one thread"
+    print_table(blocks, baseline="mxnet", unit="images", title=title)
+    if "mxnet" not in blocks:
+        return 0
+    times = ratio(blocks, "float32", "mxnet")
+    print(f"float32 against MXNet: {times:.2f}x (wanted: at least {TARGET}x)")
+    return 0 if times >= TARGET else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

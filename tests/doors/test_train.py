@@ -1,0 +1,154 @@
+"""recognition/train.py as a user starts it: a run from data to checkpoint, and what survives a kill."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tests.support import REPOSITORY, run_door
+from tests.support.training import PEOPLE, write_tiny_config, write_tiny_set
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import load
+
+from mxface.formats.checkpoint import list_epochs, params_path
+from mxface.formats.params import read_params
+
+DOOR = "recognition/train.py"
+CHOICE = ("--network", "tiny", "--dataset", "tiny", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with config.py and a data set."""
+    folder = tmp_path_factory.mktemp("workplace")
+    write_tiny_config(folder / "config.py", write_tiny_set(folder / "tiny"))
+    return folder
+
+
+def test_help_from_anywhere(tmp_path: Path) -> None:
+    result = run_door(DOOR, "--help", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "train.py --network r100 --loss arcface --dataset emore" in result.stdout
+    assert "--per-batch-size" in result.stdout
+    module = subprocess.run(
+        [sys.executable, "-m", "mxface.recognition.train", "--help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (module.returncode, module.stdout) == (0, result.stdout)
+
+
+def test_a_run_from_records_to_checkpoint(workplace: Path) -> None:
+    write_tiny_config(workplace / "longer.py", workplace / "tiny", more="\ndataset.tiny.max_steps = 14\n")
+    flags = ("--config", "longer.py", "--models-root", "run", "--lr", 0.05, "--verbose", 15)
+    result = run_door(DOOR, *CHOICE, *flags, cwd=workplace)
+    assert result.returncode == 0, result.stderr
+    prefix = Path("run/tiny-arcface-tiny/model")
+    lines = [
+        "use cpu",
+        f"prefix {prefix}",
+        r"image_size \(56, 56\)",
+        f"num_classes {PEOPLE}",
+        r"Called with argument: Namespace\(.*\) \{.*\}",
+        r"Network FLOPs: [\d.]+M",
+        r"header0 label .*",
+        f"id2range {PEOPLE}",
+        "24",
+        "rand_mirror True",
+        "ver tiny",
+        r"call reset\(\)",
+        r"\[tiny\]\[15\]XNorm: [\d.]+",
+        r"\[tiny\]\[15\]Accuracy-Flip: [01]\.\d{5}\+-0\.\d{5}",
+        "saving 1",
+        r"\[15\]Accuracy-Highest: [01]\.\d{5}",
+    ]
+    assert re.search(r"\n(?:.*\n)*?".join(lines), result.stdout), result.stdout
+    losses = [
+        float(value) for value in re.findall(r"^INFO:root:Epoch\[\d+\] Batch .*lossvalue=(\S+)$", result.stderr, re.M)
+    ]
+    assert losses[-1] < 0.5 * losses[0], losses
+    assert list_epochs(workplace / prefix) == [1]
+    names = set(read_params(params_path(workplace / prefix, 1)))
+    assert {"arg:conv_1_conv2d_weight", "arg:pre_fc1_weight", "aux:fc1_moving_mean"} <= names
+
+
+def newest_state(folder: Path) -> tuple[str, dict[str, torch.Tensor]]:
+    """Name and tensors of the newest training state below `folder`."""
+    path = max(folder.glob("*/state/step-*"), key=lambda path: path.name)
+    stored = FileSystemReader(path).read_metadata().state_dict_metadata
+    tensors = {name: torch.empty(entry.size, dtype=entry.properties.dtype) for name, entry in stored.items()}
+    with pytest.warns(UserWarning, match="assuming the intent is to load in a single process"):
+        load(tensors, storage_reader=FileSystemReader(path), no_dist=True)
+    return path.name, tensors
+
+
+def signal_a_run(workplace: Path, models_root: str, number: signal.Signals) -> tuple[int, str]:
+    """Start a run without an end and signal it once it has saved a state; exit status and output."""
+    flags = ("--models-root", models_root, "--state-steps", "3", "--config", "endless.py")
+    states = workplace / models_root / "tiny-arcface-tiny" / "state"
+    output = workplace / f"{models_root}.log"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-u", str(REPOSITORY / DOOR), *CHOICE, *flags],
+            cwd=workplace,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        deadline = time.monotonic() + 120
+        try:
+            while not any(states.glob("step-*/.metadata")):
+                assert process.poll() is None and time.monotonic() < deadline, output.read_text()
+                time.sleep(0.01)
+            process.send_signal(number)
+            process.wait(60)
+        finally:
+            process.kill()
+    return process.returncode, output.read_text()
+
+
+@pytest.fixture(scope="module")
+def endless(workplace: Path) -> None:
+    """The same config without an end."""
+    write_tiny_config(workplace / "endless.py", workplace / "tiny", more="\ndataset.tiny.max_steps = 0\n")
+
+
+@pytest.mark.usefixtures("endless")
+def test_killed_and_resumed_equals_never_killed(workplace: Path) -> None:
+    """Dropout, mirroring, momentum, moving statistics, class centres: the last state has the same bits."""
+    whole = run_door(DOOR, *CHOICE, "--models-root", "whole", "--state-steps", 3, cwd=workplace)
+    assert whole.returncode == 0, whole.stderr
+    name, expected = newest_state(workplace / "whole")
+    assert name == "step-00000008"
+
+    status, _ = signal_a_run(workplace, "killed", signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    killed_at = newest_state(workplace / "killed")[0]
+    resumed = run_door(DOOR, *CHOICE, "--models-root", "killed", "--state-steps", 3, "--resume", cwd=workplace)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"resumed from killed/tiny-arcface-tiny/state/{killed_at}" in resumed.stdout
+    name, tensors = newest_state(workplace / "killed")
+    assert name == "step-00000008"
+    assert tensors.keys() == expected.keys()
+    assert [name for name in tensors if not torch.equal(tensors[name], expected[name])] == []
+
+
+@pytest.mark.usefixtures("endless")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends(workplace: Path, number: signal.Signals) -> None:
+    status, output = signal_a_run(workplace, number.name, number)
+    assert status == 128 + number
+    assert f"{number.name}: saving the training state after this batch" in output
+    assert f"stopped by {number.name}; --resume goes on from here" in output
+    assert "Traceback" not in output
+    step = int(re.findall(r"step-(\d+)", newest_state(workplace / number.name)[0])[0])
+    assert step >= 3
