@@ -15,6 +15,8 @@ def softmax_output_shape(params: Params, inputs: Mapping[str, Shape | None]) -> 
     data, label = inputs["data"], inputs["label"]
     if data is None or not is_complete(data):
         return None
+    if len(data) < 2:
+        raise GraphError("needs an axis of classes behind that of the batch")
     allowed = label_shapes(data, multi_output=params["multi_output"])
     if is_complete(label):
         if label not in allowed:

@@ -10,8 +10,9 @@ from mxface.ops.spec import OpSpec, Params, Shape, register
 
 @from_all_inputs
 def upsampling_shape(params: Params, inputs: list[Shape]) -> list[Shape]:
+    for shape in inputs:
+        require_rank(shape, 4)
     first = inputs[0]
-    require_rank(first, 4)
     height, width = first[2] * params["scale"], first[3] * params["scale"]
     for other in inputs:
         if height % other[2] or width % other[3]:
