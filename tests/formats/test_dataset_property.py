@@ -24,7 +24,7 @@ def test_accepted_spellings(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "\n", "12,112", "12,112,112,3", "a,112,112", "12,0,112", "12,112,00", "-1,112,112", "1.5,112,112", "1,2,3\nx"]
-    + ["1,112,123456", "1" * 19 + ",1,1", "1,112,112" + " " * 5000],
+    + ["1,112,123456", "1,112,012", "1" * 19 + ",1,1", "1,112,112" + " " * 5000],
 )
 def test_bad_files(tmp_path: Path, refused: Callable[..., FormatError], text: str) -> None:
     (tmp_path / "property").write_text(text)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mxface.errors import FormatError
 from mxface.formats.dataset_property import read_property
-from mxface.formats.evalset import read_evalset, write_evalset
+from mxface.formats.evalset import _ADMITTED, read_evalset, write_evalset
 from mxface.formats.lst import read_list
 from mxface.formats.params import read_params, write_params
 from mxface.formats.record_index import read_index, write_index
@@ -104,6 +104,28 @@ def dataset_property(path: Path) -> None:
     path.write_text("85742,112,112\n")
 
 
+# Opcodes and names that the reader of verification sets admits, to be strung together in any order.
+PICKLE_PIECES = [b"]", b"(", b")", b"N", b"\x88", b"K\x01", b"J\xff\xff\xff\x7f", b"\x8a\x08" + b"\xff" * 7 + b"\x7f"]
+PICKLE_PIECES += [b"U\x03abc", b"C\x03abc", b"X\x03\0\0\0abc", b"U\x02u1", b"U\x01b", b"U\x06latin1", b"U\x01<"]
+PICKLE_PIECES += [
+    b"a",
+    b"e",
+    b"l",
+    b"t",
+    b"R",
+    b"b",
+    b"\x85",
+    b"\x86",
+    b"\x87",
+    b"q\0",
+    b"q\1",
+    b"h\0",
+    b"h\1",
+    b"\x94",
+]
+PICKLE_PIECES += [b"c%s\n%s\n" % (module.encode(), name.encode()) for module, name in _ADMITTED]
+
+
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     """The bytes, cut off, with bits flipped, numbers put over them or pieces taken out or doubled."""
@@ -139,6 +161,19 @@ def test_damaged_files(tmp_path: Path, name: str, data: st.DataObject) -> None:
     reader(path)
     bad = tmp_path / "bad"
     bad.write_bytes(data.draw(damaged(path.read_bytes())))
+    check_survival(reader, bad)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(st.sampled_from(PICKLE_PIECES), max_size=40))
+def test_pickles_of_admitted_opcodes_in_any_order(tmp_path: Path, pieces: list[bytes]) -> None:
+    bad = tmp_path / "bad.bin"
+    bad.write_bytes(b"\x80\x02" + b"".join(pieces) + b".")
+    check_survival(read_evalset, bad)
+
+
+def check_survival(reader: Callable[[Path], object], bad: Path) -> None:
+    """Data or a FormatError that names the file, in little memory."""
     tracemalloc.start()
     try:
         reader(bad)

@@ -20,7 +20,8 @@ COORDINATES = st.floats(allow_nan=False, allow_infinity=False)
 
 def test_line_of_an_aligned_image() -> None:
     item = parse_line("1\timages/a b.jpg\t12\n")
-    assert item == ListItem(True, "images/a b.jpg", 12)
+    assert (item.aligned, item.path, item.label) == (True, "images/a b.jpg", 12)
+    assert item.bbox is None and item.landmark is None
     assert format_line(item) == "1\timages/a b.jpg\t12"
 
 

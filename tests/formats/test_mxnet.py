@@ -67,8 +67,9 @@ def test_empty_params(mx: ModuleType, tmp_path: Path) -> None:
 def test_symbols_are_the_same_text(mx: ModuleType, tmp_path: Path) -> None:
     data = mx.sym.Variable('d"a\\t\na', lr_mult=2.0, init=mx.init.Normal(0.01))
     body = mx.sym.BatchNorm(mx.sym.Convolution(data, kernel=(3, 3), num_filter=4, name="é"), name="bn")
-    branches = mx.sym.Concat(*[body * number for number in range(13)], name="concat")
-    for symbol in (data, body, branches, branches.get_internals(), mx.sym.Group([body, data])):
+    ten, eleven = (mx.sym.Concat(*[body * number for number in range(count)]) for count in (10, 11))
+    groups = [mx.sym.Group([body] * 10), mx.sym.Group([body] * 11), eleven.get_internals()]
+    for symbol in (data, body, ten, eleven, *groups):
         text = symbol.tojson()
         graph = parse_symbol(text)
         assert format_symbol(graph) == text

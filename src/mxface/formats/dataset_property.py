@@ -12,7 +12,8 @@ from mxface.formats.atomic import atomic_write
 
 FILE_NAME = "property"
 MAX_BYTES = 4096
-_LINE = re.compile(r"\s*(\d{1,18})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*", re.ASCII)
+WAY_OUT = "write the number of people and the images' height and width into it, for example 85742,112,112"
+_LINE = re.compile(r"\s*(\d{1,18})\s*,\s*([1-9]\d{0,4})\s*,\s*([1-9]\d{0,4})\s*", re.ASCII)
 
 
 class DatasetProperty(NamedTuple):
@@ -32,11 +33,9 @@ def read_property(folder_or_file: str | os.PathLike[str]) -> DatasetProperty:
         data = file.read(MAX_BYTES + 1)
     lines = [line for line in data.decode("latin-1").splitlines() if line.strip()]
     match = _LINE.fullmatch(lines[-1]) if lines and len(data) <= MAX_BYTES else None
-    if match is None or "0" in (match[2].strip("0") or "0", match[3].strip("0") or "0"):
+    if match is None:
         found = f"{lines[-1][:80]!r}" if lines else "no line"
-        raise FormatError(
-            path, found, "one line num_classes,height,width", way_out="write for example 85742,112,112 into it"
-        )
+        raise FormatError(path, found, "one line num_classes,height,width", way_out=WAY_OUT)
     return DatasetProperty(*map(int, match.groups()))
 
 

@@ -41,7 +41,7 @@ _MEMO_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _DTYPES = frozenset({"?", "b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EvalSet:
     """`images`: 2P encoded images; `issame` (P,): whether images 2i and 2i+1 show one person."""
 
@@ -55,7 +55,8 @@ def read_evalset(path: str | os.PathLike[str]) -> EvalSet:
         first = file.read(1)
         if first not in (b"\x80", b"(", b"]"):
             raise FormatError(path, f"first byte {first!r}", "a pickle", offset=0, way_out=WAY_OUT)
-        data = first + file.read()
+        file.seek(0)
+        data = file.read()
     try:
         _check_opcodes(path, data)
         stored_images, stored_issame = _SetUnpickler(data).load()
@@ -121,7 +122,8 @@ class _Array:
     def __setstate__(self, state: tuple[object, tuple[int, ...], _Dtype, object, bytes | str]) -> None:
         _version, shape, dtype, _fortran_order, self.data = state
         self.dtype = dtype.dtype
-        if max(shape) != math.prod(shape) or max(shape) * self.dtype.itemsize != len(self.data):
+        size = max(shape)
+        if len(shape) > 2 or size != math.prod(shape) or size * self.dtype.itemsize != len(self.data):
             raise ValueError(f"an array of shape {shape} with {len(self.data)} bytes, not one row or column")
 
 

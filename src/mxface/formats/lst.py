@@ -25,7 +25,7 @@ WAY_OUT = "correct the line: aligned TAB path TAB label, then a box of 4 whole n
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ListItem:
     """An image to pack: box int32 (4,) as x1 y1 x2 y2; landmark float64 (5, 2), rows of x, y."""
 

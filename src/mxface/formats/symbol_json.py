@@ -158,14 +158,15 @@ class _Parser:
             for number, node in enumerate(self.list("nodes", members.get("nodes")))
         )
         arg_nodes = tuple(
-            self.index("arg_nodes", number, len(nodes)) for number in self.list("arg_nodes", members.get("arg_nodes"))
+            self.node_number("arg_nodes", number, len(nodes))
+            for number in self.list("arg_nodes", members.get("arg_nodes"))
         )
         for number in arg_nodes:
             if nodes[number].op != "null":
                 self.fail("arg_nodes with", nodes[number].name, "variables only")
         heads = self.entries("heads", members.get("heads"), len(nodes))
         row_ptr = self.list("node_row_ptr", members.get("node_row_ptr", []))
-        pointers = tuple(self.index("node_row_ptr", pointer, 1 << 31) for pointer in row_ptr)
+        pointers = tuple(self.count("node_row_ptr", pointer) for pointer in row_ptr)
         if pointers and (len(pointers) != len(nodes) + 1 or any(a > b for a, b in itertools.pairwise(pointers))):
             self.fail("node_row_ptr", pointers[:8], f"{len(nodes) + 1} numbers that never fall")
         attrs = self.object("attrs", members.get("attrs", {}))
@@ -195,15 +196,17 @@ class _Parser:
         if len(numbers) not in (2, 3):
             self.fail(where, value, "[node, output] or [node, output, version]")
         node, output, version = [*numbers, 0][:3]
-        return (
-            self.index(where, node, node_count),
-            self.index(where, output, 1 << 31),
-            self.index(where, version, 1 << 31),
-        )
+        return self.node_number(where, node, node_count), self.count(where, output), self.count(where, version)
 
-    def index(self, where: str, value: object, end: int) -> int:
-        if type(value) is not int or not 0 <= value < end:
-            self.fail(where, value, f"a number of an earlier node (below {end})")
+    def node_number(self, where: str, value: object, end: int) -> int:
+        number = self.count(where, value)
+        if number >= end:
+            self.fail(where, value, f"the number of an earlier node, below {end}")
+        return number
+
+    def count(self, where: str, value: object) -> int:
+        if type(value) is not int or not 0 <= value < 1 << 31:
+            self.fail(where, value, "a whole number from 0")
         return value
 
     def text(self, where: str, value: object) -> str:
