@@ -119,6 +119,7 @@ def test_embeddings_are_dumped(data: Path, tmp_path: Path, monkeypatch: pytest.M
         (["--target", "easy", "--model", "gone/model"], "no model-NNNN.params in gone"),
         (["--target", "easy", "--model", "one,two,3"], "one,two,3"),
         (["--target", "easy", "--engine", "caffe"], "there is no engine 'caffe'"),
+        (["--target", "easy", "--batch-size", "0"], "batch size 0: must be 1 or more"),
         (["--target", "easy", "--nfolds", "41"], "40 pairs cannot be split into 41 folds"),
         (["--target", "torn"], "torn.bin"),
         (["--mode", "1", "--report", "x.html"], "belong to --mode 0, not to --mode 1"),

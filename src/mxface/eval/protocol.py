@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mxface.errors import DataError
+from mxface.errors import ConfigError, DataError
 from mxface.eval.roc import Booleans, Evaluation, Floats, Integers, evaluate, normalise_rows
 from mxface.formats.evalset import read_evalset
 from mxface.loaders.decode import decode_image, resize_short
@@ -139,8 +139,11 @@ def verify(
 ) -> VerificationResult:
     """Embed the pictures of `pairs` plain and mirrored and judge the pairs.
 
-    Raises DataError where an embedding is not finite, or there are fewer pairs than folds.
+    Raises DataError where an embedding is not finite, or there are fewer pairs than folds; ConfigError for a batch
+    size below 1.
     """
+    if batch_size < 1:
+        raise ConfigError(f"batch size {batch_size}: must be 1 or more")
     say("testing verification..")
     started = time.perf_counter()
     bar = tqdm(total=2 * len(pairs.images), desc=pairs.name, unit="image", disable=None if progress else True)
