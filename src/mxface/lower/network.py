@@ -92,8 +92,8 @@ def _needed_variables(symbol: Symbol) -> frozenset[str]:
         if node.is_variable:
             continue
         optional = find_lowering(node.op, node.name).optional
-        slots = node.spec.inputs(node.params)
-        needed.update(entry.node.name for slot, entry in zip(slots, node.inputs, strict=True) if slot not in optional)
+        inputs = zip(node.slots, node.inputs, strict=True)
+        needed.update(entry.node.name for slot, entry in inputs if slot not in optional)
     return frozenset(needed)
 
 
@@ -129,23 +129,21 @@ class _Builder:
 
     def add_operator(self, node: Node) -> None:
         lowering = find_lowering(node.op, node.name)
-        params = node.params
         try:
-            following, keywords = lowering.arguments(node.spec, params)
+            following, keywords = lowering.arguments(node.spec, node.params)
         except GraphError as exc:
             raise GraphError(f"node {node.name!r}: {exc}") from exc
         arguments = (*(self.outputs[entry.node, entry.index] for entry in node.inputs), *following)
         if lowering.needs_training:
             keywords["training"] = self.training
         call = self.graph.create_node("call_function", lowering.function, arguments, keywords, node.name)
-        names = node.spec.outputs(params)
-        for index, name in enumerate(names):
-            self.outputs[node, index] = (
-                call if len(names) == 1 else self._take_output(call, index, f"{node.name}_{name}")
+        if len(node.outputs) == 1:
+            self.outputs[node, 0] = call
+            return
+        for index, name in enumerate(node.outputs):
+            self.outputs[node, index] = self.graph.create_node(
+                "call_function", operator.getitem, (call, index), {}, name
             )
-
-    def _take_output(self, call: fx.Node, index: int, name: str) -> fx.Node:
-        return self.graph.create_node("call_function", operator.getitem, (call, index), {}, name)
 
     def finish(self, heads: Sequence[Entry]) -> fx.GraphModule:
         results = tuple(self.outputs[head.node, head.index] for head in heads)
