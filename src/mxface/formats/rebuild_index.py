@@ -1,6 +1,6 @@
 """Write the `.idx` of a `.rec` anew, from the records themselves.
 
-python -m mxface.formats.rebuild_index datasets/faces/train.rec
+    python -m mxface.formats.rebuild_index datasets/faces/train.rec
 """
 
 from __future__ import annotations
