@@ -1,6 +1,8 @@
 """Write the `.idx` of a `.rec` anew, from the records themselves.
 
     python -m mxface.formats.rebuild_index datasets/faces/train.rec
+
+For an index that is lost or belongs to another file; an old one is replaced.
 """
 
 from __future__ import annotations
