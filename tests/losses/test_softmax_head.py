@@ -91,9 +91,10 @@ def test_fused_equals_dense(sizes: tuple[int, int, int], options: dict[str, Any]
         torch.testing.assert_close(output.loss, expected.loss.detach(), rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(output.cross_entropy, expected.cross_entropy.detach(), rtol=1e-10, atol=1e-10)
         assert torch.equal(output.correct, expected.correct)
-    torch.testing.assert_close(fused_gradient, gradient, rtol=1e-10, atol=1e-10)
+    near_ends = {"rtol": 1e-8, "atol": 1e-9}  # the slope of arccos magnifies rounding where a cosine is close to +-1
+    torch.testing.assert_close(fused_gradient, gradient, **near_ends)
     for name, parameter in dense.head.named_parameters():
-        torch.testing.assert_close(fused.head.get_parameter(name), parameter, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(fused.head.get_parameter(name), parameter, **near_ends)
 
 
 @pytest.mark.parametrize(
