@@ -110,11 +110,11 @@ def weight_to_mxnet(weight: Array, *, after_maps: bool) -> Array:
     The inputs of a dense layer `after_maps` are 3x3 maps: in the wheel flattened as (W, H, C), in MXNet as (C, H, W).
     """
     if weight.ndim == 4:
-        return weight.transpose(3, 2, 0, 1)
+        return np.transpose(weight, (3, 2, 0, 1))
     if after_maps:
-        outputs = weight.shape[-1]
-        return weight.reshape(3, 3, -1, outputs).transpose(3, 2, 1, 0).reshape(outputs, -1)
-    return weight.T
+        maps = np.reshape(weight, (3, 3, -1, weight.shape[-1]))
+        return np.transpose(maps, (3, 2, 1, 0)).reshape(weight.shape[-1], -1)
+    return np.transpose(weight)
 
 
 @command
