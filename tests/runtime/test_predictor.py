@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -175,7 +177,7 @@ def test_choices_that_do_not_exist(checkpoint: Checkpoint, choice: dict[str, str
 def test_engines_that_are_not_installed(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, engine: str, module: str
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, module, None)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DependencyError, match="pip install"):
         build_predictor(checkpoint, engine=engine, device="cpu")
 
