@@ -12,6 +12,7 @@ from tests.support import ORACLE
 
 from mxface.graph import Symbol
 from mxface.symbols import FAMILIES, get_symbol
+from mxface.symbols.gender_age import gender_age_loss
 
 FAMILY_OF_FOLDER = {"recog": "recognition", "src": "src", "ga": "gender_age"}
 """What stands before the `_` of a folder -> the family of get_symbol."""
@@ -54,12 +55,25 @@ class NetworkCase:
     def facts(self) -> dict[str, Any]:
         return read_facts(self.path)
 
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """The shapes that are given; all others must follow."""
+        return {name: tuple(shape) for name, shape in self.facts["arguments"] if name == "data" or "label" in name}
+
     def build(self) -> Symbol:
         """Our graph of the same call."""
         call = self.facts["call"]
         options = dict(call.get("options") or {**call["positional"], **call["keywords"]})
+        if options.pop("AGE", None):
+            return self.build_gender_age_loss(options)
         options.pop("net_name", None)
         return get_symbol(self.network, family=self.family, **options)
+
+    def build_gender_age_loss(self, options: dict[str, Any]) -> Symbol:
+        """The call is that of gender-age/train.py."""
+        batch_size = options.pop("per_batch_size")
+        assert options.pop("network")[0] == self.network[1]
+        return gender_age_loss(get_symbol(self.network, family=self.family, **options), batch_size=batch_size)
 
 
 def find_cases() -> list[NetworkCase]:

@@ -31,7 +31,7 @@ def test_nodes_and_shapes(case: NetworkCase) -> None:
     graph = symbol.to_json_graph()
     assert len(graph.nodes) == facts["num_nodes"]
     assert nodes_crc32(graph) == facts["symbol_crc32_of_nodes"]
-    arguments, outputs, states = symbol.infer_shape(data=tuple(dict(facts["arguments"])["data"]))
+    arguments, outputs, states = symbol.infer_shape(**case.inputs)
     assert [[name, list(shape)] for name, shape in arguments.items()] == facts["arguments"]
     assert [[name, list(shape)] for name, shape in states.items()] == facts["aux"]
     output_shapes = zip(symbol.list_outputs(), outputs, strict=True)

@@ -12,15 +12,40 @@ from mxface.graph import NameManager
 from mxface.symbols import FAMILIES, RecognitionOptions, get_symbol, option_names
 from mxface.symbols.embedding_heads import embedding_head
 from mxface.symbols.fresnet import UNITS_PER_STAGE
-from mxface.symbols.options import NET_OUTPUTS
+from mxface.symbols.options import NET_OUTPUTS, SRC_NET_OUTPUTS
 
 NETWORKS = [(family, name) for family, members in FAMILIES.items() for name in members.networks]
 NEEDED: dict[str, dict[str, Any]] = {"fresnet": {"num_layers": 18}}
 """Options without a default, at their smallest."""
 
+CHANGES: dict[str, Any] = {
+    "emb_size": 64,
+    "net_output": "J",
+    "net_input": 0,
+    "net_unit": 1,
+    "net_se": {False: True, True: False},
+    "net_act": "tanh",
+    "net_multiplier": 0.5,
+    "net_blocks": [2, 4, 6, 2],
+    "bn_mom": 0.95,
+    "head_bn_mom": 0.8,
+    "workspace": 512,
+    "densenet_dropout": 0.2,
+}
+"""Another value of every option (by the default, where it is not the same for all networks)."""
+
+OTHER_DEPTHS = {"fresnet": 34}
+
 
 def build(name: str, **options: Any) -> Any:
     return get_symbol(name, **{**NEEDED.get(name, {}), **options})
+
+
+def another_value(family: str, name: str, option: str) -> Any:
+    if option == "num_layers":
+        return OTHER_DEPTHS.get(name, 34)
+    value = CHANGES[option]
+    return value[FAMILIES[family].networks[name].defaults.get(option, False)] if isinstance(value, dict) else value
 
 
 @pytest.mark.parametrize(("family", "name"), NETWORKS)
@@ -45,31 +70,19 @@ def test_inside_a_name_manager_counters_go_on(family: str, name: str) -> None:
 
 @pytest.mark.parametrize(("family", "name"), NETWORKS)
 def test_what_a_network_reads_are_options(family: str, name: str) -> None:
-    assert FAMILIES[family].networks[name].reads <= set(option_names(family))
+    network = FAMILIES[family].networks[name]
+    assert network.reads | network.defaults.keys() <= set(option_names(family))
+    assert set(FAMILIES[family].keywords.values()) <= set(option_names(family))
 
 
 @pytest.mark.parametrize(("family", "name"), NETWORKS)
 def test_what_a_network_reads_changes_it_and_nothing_else_does(
     family: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    changes: dict[str, Any] = {
-        "emb_size": 64,
-        "num_layers": 34,
-        "net_output": "J",
-        "net_input": 0,
-        "net_unit": 1,
-        "net_se": 1,
-        "net_act": "relu",
-        "net_multiplier": 0.5,
-        "net_blocks": [2, 4, 6, 2],
-        "bn_mom": 0.95,
-        "head_bn_mom": 0.8,
-        "workspace": 512,
-        "densenet_dropout": 0.2,
-    }
-    assert set(changes) == set(option_names(family)) - {"memonger"}
+    assert CHANGES.keys() | {"num_layers", "memonger"} == set(option_names(family))
     plain = build(name, family=family).tojson()
-    for option, value in changes.items():
+    for option in CHANGES.keys() | {"num_layers"}:
+        value = another_value(family, name, option)
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             changed = build(name, family=family, **{option: value}).tojson()
@@ -79,6 +92,22 @@ def test_what_a_network_reads_changes_it_and_nothing_else_does(
         else:
             assert changed == plain, option
             assert f"{name} does not read {option}=" in caplog.text
+
+
+@pytest.mark.parametrize(("family", "name"), NETWORKS)
+def test_a_keyword_is_another_name_of_its_option(family: str, name: str) -> None:
+    for keyword, option in FAMILIES[family].keywords.items():
+        value = another_value(family, name, option)
+        by_keyword = build(name, family=family, **{keyword: value}).tojson()
+        assert by_keyword == build(name, family=family, **{option: value}).tojson(), keyword
+
+
+@pytest.mark.parametrize("net_output", SRC_NET_OUTPUTS)
+def test_every_head_of_src(net_output: str) -> None:
+    symbol = build("fmobilefacenet", family="src", net_output=net_output, emb_size=32)
+    shapes = {"Z": (3, 512, 7, 7), "A": (3, 512), "AX": (3, 512)}
+    assert symbol.infer_shape(data=(3, 3, 112, 112))[1] == [shapes.get(net_output, (3, 32))]
+    assert ("dropout0_output" in symbol.get_internals().list_outputs()) == (net_output in "EFZ" or "X" in net_output)
 
 
 @pytest.mark.parametrize("net_output", NET_OUTPUTS)
@@ -112,6 +141,15 @@ def test_other_image_sizes() -> None:
     [
         ("fresnet", {}, "fresnet has no num_layers=None; choose one of 18, 34"),
         ("vgg", {}, "family recognition has no network 'vgg'; choose one of fresnet, fmobilefacenet"),
+        ("fresnet", {"family": "src", "num_layers": 98}, "fresnet has no num_layers=98; choose one of 18, 34, 49, 50"),
+        ("fresnet", {"family": "src", "num_layers": 18, "net_output": "K"}, "net_output='K' does not exist"),
+        (
+            "fresnet",
+            {"family": "src", "version_se": 0, "net_se": 1},
+            "given version_se and net_se, which are one option",
+        ),
+        ("fmobilenet", {"version_input": 0}, "fmobilenet has no option version_input; there are emb_size"),
+        ("fmobilenet", {"net_multiplier": 0.02}, "cannot take images of 112x112: node 'conv_1_conv2d'.*num_filter='0'"),
         ("fresnet", {"family": "imagenet"}, "there is no family 'imagenet' of networks; choose one of recognition"),
         ("fresnet", {"num_layers": 18, "net_ouptut": "E"}, "fresnet has no option net_ouptut; there are emb_size"),
         ("fresnet", {"num_layers": 18, "net_unit": 7}, "net_unit=7 does not exist; choose one of 1, 2, 3"),
@@ -135,6 +173,6 @@ def test_what_cannot_be_is_refused_in_words(name: str, options: dict[str, Any], 
 
 def test_an_option_that_slipped_through_is_our_mistake() -> None:
     options = RecognitionOptions()
-    object.__setattr__(options, "net_output", "A")
+    object.__setattr__(options, "net_output", "K")
     with pytest.raises(AssertionError):
         embedding_head(build("fmobilefacenet"), options)

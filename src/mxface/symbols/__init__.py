@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from mxface.errors import ConfigError, GraphError
 from mxface.graph import Symbol
 from mxface.graph.naming import network_names
+from mxface.symbols import gender_age
 from mxface.symbols.fmobilefacenet import build_fmobilefacenet
-from mxface.symbols.fresnet import build_fresnet
-from mxface.symbols.options import RecognitionOptions
+from mxface.symbols.fmobilenet import build_fmobilenet
+from mxface.symbols.fresnet import build_fresnet, build_src_fresnet
+from mxface.symbols.options import SRC_KEYWORDS, RecognitionOptions, SrcOptions
 
-__all__ = ["FAMILIES", "Family", "Network", "RecognitionOptions", "get_symbol", "option_names"]
+__all__ = ["FAMILIES", "Family", "Network", "RecognitionOptions", "SrcOptions", "get_symbol", "option_names"]
 
 logger = logging.getLogger(__name__)
 
-HEAD_OPTIONS = frozenset({"emb_size", "net_output", "net_act", "bn_mom", "head_bn_mom"})
+HEAD_OPTIONS = frozenset({"emb_size", "net_output", "net_act", "head_bn_mom"})
+SRC_HEAD_OPTIONS = frozenset({"emb_size", "net_output"})
+FRESNET_OPTIONS = frozenset({"num_layers", "net_input", "net_unit", "net_se", "net_act"})
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Network:
 
     build: Callable[[Any], Symbol]
     reads: frozenset[str]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Where they differ from those of the family's options."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +41,43 @@ class Family:
 
     options: type[Any]
     networks: dict[str, Network]
+    keywords: Mapping[str, str] = field(default_factory=dict)
+    """Other names of options: the keywords that 2019's functions took."""
 
 
 FAMILIES = {
     "recognition": Family(
         RecognitionOptions,
         {
-            "fresnet": Network(
-                build_fresnet, HEAD_OPTIONS | {"num_layers", "net_input", "net_unit", "net_se", "workspace"}
-            ),
-            "fmobilefacenet": Network(build_fmobilefacenet, HEAD_OPTIONS | {"net_blocks"}),
+            "fresnet": Network(build_fresnet, HEAD_OPTIONS | FRESNET_OPTIONS | {"bn_mom", "workspace"}),
+            "fmobilefacenet": Network(build_fmobilefacenet, HEAD_OPTIONS | {"bn_mom", "net_blocks"}),
+            "fmobilenet": Network(build_fmobilenet, HEAD_OPTIONS | {"net_multiplier", "net_input"}),
         },
+    ),
+    "src": Family(
+        SrcOptions,
+        {
+            "fresnet": Network(build_src_fresnet, SRC_HEAD_OPTIONS | FRESNET_OPTIONS, {"net_se": True}),
+            "fmobilefacenet": Network(build_fmobilefacenet, SRC_HEAD_OPTIONS | {"bn_mom"}, {"net_output": "GNAP"}),
+            "fmobilenet": Network(build_fmobilenet, SRC_HEAD_OPTIONS | {"net_multiplier", "net_input"}),
+        },
+        SRC_KEYWORDS,
+    ),
+    "gender_age": Family(
+        SrcOptions,
+        {
+            "fresnet": Network(
+                build_src_fresnet,
+                SRC_HEAD_OPTIONS | FRESNET_OPTIONS,
+                {"emb_size": gender_age.OUTPUTS, "net_output": "GAP", "net_se": True},
+            ),
+            "fmobilenet": Network(
+                build_fmobilenet,
+                SRC_HEAD_OPTIONS | {"net_multiplier", "net_input"},
+                {"emb_size": gender_age.OUTPUTS, "net_act": "relu"},
+            ),
+        },
+        {**SRC_KEYWORDS, "multiplier": "net_multiplier"},
     ),
 }
 
@@ -55,9 +87,9 @@ def get_symbol(
 ) -> Symbol:
     """The graph of a network up to its embedding, which is called `fc1`.
 
-    `options` are the config keys of 2019 (RecognitionOptions); one that the network does not read and that is not left
-    at its default gets a warning in the log. `image_shape` (height, width, channels) is what the graph must be able to
-    take; the graph itself holds no image size.
+    `options` are the config keys of 2019 (RecognitionOptions), or the keywords that the network's function took; one
+    that the network does not read and that is not left at its default gets a warning in the log. `image_shape` (height,
+    width, channels) is what the graph must be able to take; the graph itself holds no image size.
 
     Raises ConfigError for a network, option or combination that cannot be.
     """
@@ -66,16 +98,11 @@ def get_symbol(
     networks = FAMILIES[family].networks
     if name not in networks:
         raise ConfigError(f"family {family} has no network {name!r}; choose one of {', '.join(networks)}")
-    unknown = sorted(options.keys() - set(option_names(family)))
-    if unknown:
-        raise ConfigError(f"{name} has no option {', '.join(unknown)}; there are {', '.join(option_names(family))}")
-    checked = FAMILIES[family].options(**options)
-    for ignored in _ignored_options(networks[name], checked):
-        logger.warning("%s does not read %s=%r", name, ignored, getattr(checked, ignored))
-    with network_names():
-        symbol = networks[name].build(checked)
+    checked = _check_options(name, family, options)
     height, width, channels = image_shape
     try:
+        with network_names():
+            symbol = networks[name].build(checked)
         symbol.infer_shape(data=(1, channels, height, width))
     except GraphError as exc:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
@@ -88,10 +115,24 @@ def option_names(family: str = "recognition") -> tuple[str, ...]:
     return tuple(field.name for field in fields(FAMILIES[family].options))
 
 
-def _ignored_options(network: Network, options: Any) -> list[str]:
-    defaults = type(options)()
-    return [
-        field.name
-        for field in fields(options)
-        if field.name not in network.reads and getattr(options, field.name) != getattr(defaults, field.name)
-    ]
+def _check_options(name: str, family: str, given: Mapping[str, Any]) -> Any:
+    """The family's options, those that the network does not read left at their defaults."""
+    network, keywords = FAMILIES[family].networks[name], FAMILIES[family].keywords
+    unknown = sorted(given.keys() - {*option_names(family), *keywords})
+    if unknown:
+        allowed = ", ".join((*option_names(family), *keywords))
+        raise ConfigError(f"{name} has no option {', '.join(unknown)}; there are {allowed}")
+    twice = sorted(keyword for keyword in given.keys() & keywords.keys() if keywords[keyword] in given)
+    if twice:
+        raise ConfigError(f"{name} is given {twice[0]} and {keywords[twice[0]]}, which are one option; give it once")
+    options = {**network.defaults, **{keywords.get(key, key): value for key, value in given.items()}}
+    checked = FAMILIES[family].options(**options)
+    ignored = {
+        option.name: network.defaults.get(option.name, option.default)
+        for option in fields(checked)
+        if option.name not in network.reads
+    }
+    for option, default in ignored.items():
+        if getattr(checked, option) != default:
+            logger.warning("%s does not read %s=%r", name, option, getattr(checked, option))
+    return replace(checked, **ignored)

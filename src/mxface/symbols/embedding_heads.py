@@ -8,6 +8,10 @@
     GDC   7x7 depthwise convolution, BN, FC, BN   MobileFaceNet's
     GNAP  BN, norms evened out over the map, global average, BN [, FC, BN]
 
+and in src/symbols and gender-age, where FC is B:
+
+    A     BN, act, global average     B  A, FC     C  GAP     D  GAP, act     AX … DX  dropout 0.2 behind the average
+
 The last BN of each has no gamma of its own (fix_gamma). FC flattens its input.
 """
 
@@ -19,6 +23,7 @@ from mxface.symbols.options import RecognitionOptions
 
 GNAP_MOMENTUM = 0.9
 DROPOUT = 0.4
+AVERAGE_DROPOUT = 0.2
 
 
 def embedding_head(body: Symbol, options: RecognitionOptions, *, gdc_filters: int = 512) -> Symbol:
@@ -26,7 +31,7 @@ def embedding_head(body: Symbol, options: RecognitionOptions, *, gdc_filters: in
 
     `gdc_filters` should be the channels of `body`; only GDC reads it.
     """
-    match options.net_output:
+    match options.head:
         case "Z":
             return sym.Dropout(data=first_bn(body, options), p=DROPOUT)
         case "E":
@@ -43,19 +48,31 @@ def embedding_head(body: Symbol, options: RecognitionOptions, *, gdc_filters: in
             return fully_connected(body, options, name="fc1")
         case "J":
             return fully_connected_bn(body, options)
-        case "GAP":
-            pooled = global_average(activation(first_bn(body, options), options.net_act, "relu1"), "pool1")
-            return fully_connected_bn(sym.Flatten(data=pooled), options)
+        case "A" | "AX":
+            return average(body, options)
+        case "B" | "BX":
+            return fully_connected(average(body, options), options, name="pre_fc1")
+        case "GAP" | "C" | "CX":
+            return fully_connected_bn(average(body, options), options)
+        case "D" | "DX":
+            return activation(fully_connected_bn(average(body, options), options), options.head_act, "fc1_relu")
         case "GDC":
             return fully_connected_bn(global_depthwise(body, options, gdc_filters), options)
         case "GNAP":
             return norm_aware_pooling(body, options)
         case other:
-            raise AssertionError(f"RecognitionOptions let net_output={other} pass")
+            raise AssertionError(f"{type(options).__name__} let net_output={options.net_output} pass, read as {other}")
 
 
 def first_bn(body: Symbol, options: RecognitionOptions) -> Symbol:
     return sym.BatchNorm(data=body, fix_gamma=False, eps=BN_EPS, momentum=options.head_bn_mom, name="bn1")
+
+
+def average(body: Symbol, options: RecognitionOptions) -> Symbol:
+    """The mean of each map, flat, with dropout if the head's second letter asks for it."""
+    active = activation(first_bn(body, options), options.head_act, "relu1")
+    features = sym.Flatten(data=global_average(active, "pool1"))
+    return sym.Dropout(data=features, p=AVERAGE_DROPOUT) if options.head.endswith("X") else features
 
 
 def fully_connected(features: Symbol, options: RecognitionOptions, *, name: str) -> Symbol:
@@ -97,7 +114,7 @@ def norm_aware_pooling(body: Symbol, options: RecognitionOptions) -> Symbol:
             data=body, num_filter=filters, kernel=(1, 1), stride=(1, 1), pad=(0, 0), no_bias=True, name="convx"
         )
         body = gnap_bn(body, "convx_bn", fix_gamma=False)
-        body = activation(body, options.net_act, "convx_relu")
+        body = activation(body, options.head_act, "convx_relu")
     body = gnap_bn(body, "bn6f")
     norms = sym.sqrt(sym.sum(body * body, axis=1, keepdims=True))
     ratio = sym.broadcast_div(sym.mean(norms), norms)

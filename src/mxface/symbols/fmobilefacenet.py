@@ -6,18 +6,21 @@ Differs from the paper: PReLU or any act; `net_blocks` sets the depth of each st
 
 from __future__ import annotations
 
-from mxface.graph import Symbol, Variable, sym
+from typing import Any
+
+from mxface.graph import Symbol, Variable
 from mxface.symbols.embedding_heads import embedding_head
-from mxface.symbols.layers import activation, normalize_pixels
+from mxface.symbols.layers import conv_block, conv_bn, normalize_pixels
 from mxface.symbols.options import RecognitionOptions
 
 
 def build_fmobilefacenet(options: RecognitionOptions) -> Symbol:
     """Read: net_blocks, net_act, net_output, emb_size, bn_mom."""
     first, second, third, fourth = options.net_blocks
-    body = conv_block(normalize_pixels(Variable("data")), 64, "conv_1", options, kernel=3, stride=2)  # 56
+    body = normalize_pixels(Variable("data"))
+    body = conv_block(body, 64, "conv_1", options.net_act, kernel=3, stride=2, **batch_norm(options))  # 56
     if first == 1:
-        body = conv_block(body, 64, "conv_2_dw", options, kernel=3, groups=64)
+        body = conv_block(body, 64, "conv_2_dw", options.net_act, kernel=3, groups=64, **batch_norm(options))
     else:
         body = residuals(body, first, 64, 64, "res_2", options)
     body = bottleneck(body, 64, 128, "dconv_23", options, stride=2)  # 28
@@ -26,7 +29,7 @@ def build_fmobilefacenet(options: RecognitionOptions) -> Symbol:
     body = residuals(body, third, 128, 256, "res_4", options)
     body = bottleneck(body, 128, 512, "dconv_45", options, stride=2)  # 7
     body = residuals(body, fourth, 128, 256, "res_5", options)
-    body = conv_block(body, 512, "conv_6sep", options)
+    body = conv_block(body, 512, "conv_6sep", options.net_act, **batch_norm(options))
     return embedding_head(body, options)
 
 
@@ -41,43 +44,12 @@ def bottleneck(
     data: Symbol, filters: int, groups: int, name: str, options: RecognitionOptions, *, stride: int = 1
 ) -> Symbol:
     """Widen to `groups` channels, convolve each by itself, narrow to `filters` without an activation."""
-    body = conv_block(data, groups, f"{name}_conv_sep", options)
-    body = conv_block(body, groups, f"{name}_conv_dw", options, kernel=3, stride=stride, groups=groups)
-    return conv_bn(body, filters, f"{name}_conv_proj", options)
+    act, bn = options.net_act, batch_norm(options)
+    body = conv_block(data, groups, f"{name}_conv_sep", act, **bn)
+    body = conv_block(body, groups, f"{name}_conv_dw", act, kernel=3, stride=stride, groups=groups, **bn)
+    return conv_bn(body, filters, f"{name}_conv_proj", **bn)
 
 
-def conv_block(
-    data: Symbol,
-    filters: int,
-    name: str,
-    options: RecognitionOptions,
-    *,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-) -> Symbol:
-    body = conv_bn(data, filters, name, options, kernel=kernel, stride=stride, groups=groups)
-    return activation(body, options.net_act, f"{name}_relu")
-
-
-def conv_bn(
-    data: Symbol,
-    filters: int,
-    name: str,
-    options: RecognitionOptions,
-    *,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-) -> Symbol:
-    convolved = sym.Convolution(
-        data=data,
-        num_filter=filters,
-        kernel=(kernel, kernel),
-        num_group=groups,
-        stride=(stride, stride),
-        pad=(kernel // 2, kernel // 2),
-        no_bias=True,
-        name=f"{name}_conv2d",
-    )
-    return sym.BatchNorm(data=convolved, fix_gamma=False, momentum=options.bn_mom, name=f"{name}_batchnorm")
+def batch_norm(options: RecognitionOptions) -> dict[str, Any]:
+    """The attributes of the body's BatchNorms."""
+    return {"fix_gamma": False, "momentum": options.bn_mom}

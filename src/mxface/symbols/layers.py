@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mxface.graph import Symbol, sym
 
 BN_EPS = 2e-05
@@ -22,3 +24,36 @@ def activation(data: Symbol, act_type: str, name: str) -> Symbol:
 def global_average(data: Symbol, name: str | None = None) -> Symbol:
     """The mean of each map. The kernel is ignored; it stands in the graph because 2019 passed it."""
     return sym.Pooling(data=data, global_pool=True, kernel=(7, 7), pool_type="avg", name=name)
+
+
+def conv_block(
+    data: Symbol,
+    filters: int,
+    name: str,
+    act_type: str,
+    *,
+    kernel: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+    **bn: Any,
+) -> Symbol:
+    """The mobile networks' convolution, BN, act."""
+    body = conv_bn(data, filters, name, kernel=kernel, stride=stride, groups=groups, **bn)
+    return activation(body, act_type, f"{name}_relu")
+
+
+def conv_bn(
+    data: Symbol, filters: int, name: str, *, kernel: int = 1, stride: int = 1, groups: int = 1, **bn: Any
+) -> Symbol:
+    """Convolution that keeps the size (but for the stride), and BN with the attributes `bn`."""
+    convolved = sym.Convolution(
+        data=data,
+        num_filter=filters,
+        kernel=(kernel, kernel),
+        num_group=groups,
+        stride=(stride, stride),
+        pad=(kernel // 2, kernel // 2),
+        no_bias=True,
+        name=f"{name}_conv2d",
+    )
+    return sym.BatchNorm(data=convolved, name=f"{name}_batchnorm", **bn)

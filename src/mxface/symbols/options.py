@@ -1,18 +1,35 @@
-"""The options of recognition's networks: the keys of 2019's global config that shape a graph."""
+"""The options of the embedding networks: the keys of 2019's global config that shape a graph.
+
+The networks of src/symbols and gender-age took keywords instead (`version_se`); SRC_KEYWORDS says which option each is.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mxface.errors import ConfigError
 from mxface.ops.activation import ACTIVATION_TYPES
 
 NET_OUTPUTS = ("E", "F", "FC", "G", "GAP", "GDC", "GNAP", "H", "I", "J", "Z")
+SRC_NET_OUTPUTS = (*NET_OUTPUTS, "A", "AX", "B", "BX", "C", "CX", "D", "DX")
+
+SRC_KEYWORDS = {
+    "num_classes": "emb_size",
+    "version_act": "net_act",
+    "version_input": "net_input",
+    "version_multiplier": "net_multiplier",
+    "version_output": "net_output",
+    "version_se": "net_se",
+    "version_unit": "net_unit",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecognitionOptions:
     """Checked on construction; a network reads some of them. ConfigError names the option and what it can be."""
+
+    net_outputs: ClassVar[tuple[str, ...]] = NET_OUTPUTS
 
     emb_size: int = 512
     num_layers: int | None = None
@@ -33,19 +50,26 @@ class RecognitionOptions:
     densenet_dropout: float = 0.0
     memonger: bool = False
 
+    @property
+    def head(self) -> str:
+        """The head's letters in the table of embedding_heads.py."""
+        return self.net_output
+
+    @property
+    def head_act(self) -> str:
+        return self.net_act
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "net_blocks", tuple(self.net_blocks))
-        _require_member("net_output", self.net_output, NET_OUTPUTS)
-        _require_member("net_input", self.net_input, (0, 1, 2))
-        _require_member("net_act", self.net_act, ("prelu", *ACTIVATION_TYPES))
+        require_member("net_output", self.net_output, self.net_outputs)
+        require_member("net_input", self.net_input, (0, 1, 2))
+        require_member("net_act", self.net_act, ("prelu", *ACTIVATION_TYPES))
         if self.net_unit == 4:
             raise ConfigError("net_unit=4 was never written in 2019; choose 1, 2 or 3")
-        _require_member("net_unit", self.net_unit, (1, 2, 3))
+        require_member("net_unit", self.net_unit, (1, 2, 3))
         if self.memonger:
             raise ConfigError("memonger=True never worked in 2019 and does nothing here; set it to False")
-        for name in ("emb_size", "net_multiplier", "workspace"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}={getattr(self, name)} must be above 0")
+        require_positive(self, "emb_size", "net_multiplier", "workspace")
         for name in ("bn_mom", "head_bn_mom", "densenet_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 0 and below 1")
@@ -53,6 +77,28 @@ class RecognitionOptions:
             raise ConfigError(f"net_blocks={list(self.net_blocks)} must be four counts, such as [1, 4, 6, 2]")
 
 
-def _require_member(name: str, value: object, allowed: tuple[object, ...]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SrcOptions(RecognitionOptions):
+    """The same, for src/symbols and gender-age: more heads, and PReLU in them whatever `net_act` is."""
+
+    net_outputs: ClassVar[tuple[str, ...]] = SRC_NET_OUTPUTS
+
+    @property
+    def head(self) -> str:
+        """FC had no branch of its own there and fell through to B."""
+        return "B" if self.net_output == "FC" else self.net_output
+
+    @property
+    def head_act(self) -> str:
+        return "prelu"
+
+
+def require_member(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
         raise ConfigError(f"{name}={value!r} does not exist; choose one of {', '.join(map(str, allowed))}")
+
+
+def require_positive(options: object, *names: str) -> None:
+    for name in names:
+        if not getattr(options, name) > 0:
+            raise ConfigError(f"{name}={getattr(options, name)} must be above 0")
