@@ -75,6 +75,11 @@ NETWORKS = (
 )
 
 
+def fetch_mtcnn() -> Path:
+    """The path of the pinned wheel, downloaded by pip if it is not kept already."""
+    return fetch_wheel("mtcnn", _VERSION, _SHA256)
+
+
 def read_wheel(wheel: Path) -> dict[str, dict[str, Array]]:
     """Read the parameters of det1, det2, det3 by MXNet's names. The wheel must be the pinned one."""
     check_wheel(wheel, _SHA256)
@@ -125,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=default, help="folder to write to")
     parser.add_argument("--wheel", type=Path, help=f"mtcnn-{_VERSION}-py3-none-any.whl, if you have it already")
     args = parser.parse_args(argv)
-    wheel = args.wheel or fetch_wheel("mtcnn", _VERSION, _SHA256)
+    wheel = args.wheel or fetch_mtcnn()
     parameters = read_wheel(wheel)
     args.output.mkdir(parents=True, exist_ok=True)
     for network in NETWORKS:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mxface.align.geometry import preprocess
 from mxface.detect.mtcnn import Detection
 from mxface.errors import ConfigError, DataError
+from mxface.eval.roc import normalise_rows
 from mxface.formats.checkpoint import split_model
 from mxface.runtime import Predictor, load_predictor
 
@@ -65,8 +66,8 @@ def embed(network: Predictor, aligned: Image, *, flip: bool = False) -> NDArray[
 
 
 def normalize(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale to length 1; what has no length stays 0."""
-    return np.asarray(embedding / max(np.linalg.norm(embedding), np.finfo(np.float32).tiny), np.float32)
+    """Scale an embedding (D,) to length 1."""
+    return np.asarray(normalise_rows(embedding[np.newaxis])[0], np.float32)
 
 
 def decode_gender_age(output: NDArray[np.float32]) -> tuple[int, int]:
