@@ -71,6 +71,22 @@ def test_training_switches_dropout_and_batch_norm(params: dict[str, np.ndarray])
     assert not torch.equal(network.bn0_moving_mean, before)
 
 
+def test_bfloat16_gradients_follow_float32s(params: dict[str, np.ndarray]) -> None:
+    symbol = small_network().get_internals()["relu0_output"]
+    data = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(4))
+    gradients = []
+    for enabled in (False, True):
+        network = lower(symbol, params).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            result = network(data.contiguous(memory_format=torch.channels_last))
+        assert result.dtype == (torch.bfloat16 if enabled else torch.float32)
+        (result.float() * torch.linspace(-1, 1, result.numel()).view_as(result)).sum().backward()
+        gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
+    for name, exact in gradients[0].items():
+        assert gradients[1][name].dtype == torch.float32
+        assert (gradients[1][name] - exact).norm() < 0.05 * exact.norm(), name
+
+
 def test_export_gives_back_what_went_in(params: dict[str, np.ndarray]) -> None:
     network = lower(small_network(), params)
     arguments, states = export_params(network.bfloat16().float())

@@ -188,6 +188,21 @@ def test_onnxruntime_agrees(checkpoint: Checkpoint) -> None:
     np.testing.assert_allclose(predictor.predict(IMAGES)[0], plain_outputs(checkpoint, IMAGES)[0], rtol=1e-4, atol=1e-5)
 
 
+def test_onnxruntime_on_a_gpu_that_it_does_not_know(checkpoint: Checkpoint) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" in runtime.get_available_providers():
+        pytest.skip("this ONNX Runtime knows GPUs")
+    with pytest.raises(ConfigError, match="cannot compute on cuda:0"):
+        build_predictor(checkpoint, engine="onnxruntime", device="cuda:0")
+
+
+@pytest.mark.mxnet
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_mxnet_on_a_gpu_that_is_not_there(checkpoint: Checkpoint) -> None:
+    with pytest.raises(ConfigError, match="cannot compute on cuda:7"):
+        build_predictor(checkpoint, engine="mxnet", device="cuda:7")
+
+
 @pytest.mark.mxnet
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_mxnet_agrees(checkpoint: Checkpoint) -> None:

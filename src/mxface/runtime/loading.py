@@ -39,7 +39,8 @@ def build_predictor(
     """Make a network ready to run.
 
     `outputs` are names from anywhere in the graph (`fc1_output`), by default its heads. `device` is "cpu" or "cuda:0",
-    by default the first GPU, else the CPU. "bf16" computes convolutions and fully connected layers in bfloat16.
+    by default the first GPU, else the CPU; for the other engines the CPU, as their packages on PyPI know no other.
+    "bf16" computes convolutions and fully connected layers in bfloat16.
 
     Raises ConfigError for an unknown or impossible choice, DependencyError for an engine that is not installed,
     GraphError for an output that does not exist or parameters that do not fit the graph.
@@ -50,7 +51,8 @@ def build_predictor(
         raise ConfigError(f"there is no dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
     symbol = checkpoint.symbol.select_outputs(outputs) if outputs else checkpoint.symbol
     params = {**checkpoint.arg_params, **checkpoint.aux_params}
-    return ENGINES[engine](symbol, params, device or choose_device(None), dtype)
+    device = device or (choose_device(None) if engine == "torch" else "cpu")
+    return ENGINES[engine](symbol, params, device, dtype)
 
 
 def _torch_predictor(symbol: Symbol, params: Mapping[str, np.ndarray], device: str, dtype: str) -> Predictor:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mxface.errors import DependencyError
+from mxface.errors import ConfigError, DependencyError
 from mxface.graph import Symbol
 from mxface.ops import Shape
 from mxface.runtime.predictor import DATA, Predictor
@@ -21,8 +21,10 @@ class MxnetPredictor(Predictor):
     def __init__(self, symbol: Symbol, params: Mapping[str, np.ndarray], *, device: str) -> None:
         super().__init__(symbol, params)
         self._mx = import_mxnet()
-        kind, _, index = device.partition(":")
-        self._context = self._mx.cpu() if kind == "cpu" else self._mx.gpu(int(index or 0))
+        index = -1 if device == "cpu" else int(device.partition(":")[2] or 0)
+        if index >= self._mx.context.num_gpus():
+            raise ConfigError(f"this MXNet cannot compute on {device}; choose the CPU, or install a build for your GPU")
+        self._context = self._mx.cpu() if index < 0 else self._mx.gpu(index)
         self._graph = self._mx.sym.load_json(symbol.tojson())
         states = set(symbol.list_auxiliary_states())
         arrays = {name: self._mx.nd.array(params[name]) for name in self._param_shapes}

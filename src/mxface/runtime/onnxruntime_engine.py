@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mxface.errors import DependencyError
+from mxface.errors import ConfigError, DependencyError
 from mxface.export.onnx import to_onnx
 from mxface.graph import Symbol
 from mxface.runtime.predictor import DATA, Predictor
 
 
 class OnnxruntimePredictor(Predictor):
-    """Runs in float32 on the CPU or a GPU that the installed ONNX Runtime knows, with as many threads as torch uses."""
+    """Runs in float32, with as many threads as torch uses."""
 
     def __init__(self, symbol: Symbol, params: Mapping[str, np.ndarray], *, device: str) -> None:
         super().__init__(symbol, params)
@@ -26,6 +26,10 @@ class OnnxruntimePredictor(Predictor):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         provider = "CPUExecutionProvider" if device == "cpu" else "CUDAExecutionProvider"
+        if provider not in onnxruntime.get_available_providers():
+            raise ConfigError(
+                f"this ONNX Runtime cannot compute on {device}; choose the CPU, or install onnxruntime-gpu"
+            )
         model = to_onnx(symbol, params, image_shape=self.input_shape)
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[provider])
 
