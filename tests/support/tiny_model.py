@@ -20,9 +20,11 @@ def tiny_symbol(emb_size: int = 16) -> Symbol:
         return sym.FullyConnected(data=body, num_hidden=emb_size, name="fc1")
 
 
-def save_tiny_model(prefix: Path, epoch: int = 1, *, size: tuple[int, int] = (112, 112), seed: int = 0) -> str:
+def save_tiny_model(
+    prefix: Path, epoch: int = 1, *, size: tuple[int, int] = (112, 112), emb_size: int = 16, seed: int = 0
+) -> str:
     """Write `prefix-symbol.json` and `prefix-%04d.params` with random weights; returns the prefix."""
-    symbol = tiny_symbol()
+    symbol = tiny_symbol(emb_size)
     rng = np.random.default_rng(seed)
     arg_shapes, _, aux_shapes = symbol.infer_shape(data=(1, 3, *size))
     arg_params = {
