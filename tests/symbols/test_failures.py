@@ -49,14 +49,26 @@ REFUSALS: dict[Call, list[tuple[dict[str, Any], str]]] = {
     (f"{RECOGNITION}/fmobilenet.py", "m1 with net_output=GNAP, emb_size<=512"): [
         ({"net_output": "GNAP", "emb_size": emb_size}, NOT_THE_CHANNELS_OF_GNAP) for emb_size in (256, 512)
     ],
+    (f"{RECOGNITION}/fmnasnet.py", "mnas with net_output=GNAP, emb_size<=512"): [
+        ({"net_output": "GNAP", "emb_size": emb_size}, NOT_THE_CHANNELS_OF_GNAP) for emb_size in (256, 512)
+    ],
+    (f"{RECOGNITION}/fdensenet.py", "num_layers=169 with GDC"): [
+        ({"num_layers": 169, "net_output": "GDC"}, NOT_THE_CHANNELS_OF_GDC),
+    ],
     (f"{SRC}/fresnet.py", "num_layers=101 with version_output=GNAP"): [
         ({"num_layers": 101, "version_output": "GNAP"}, NOT_THE_CHANNELS_OF_GNAP),
     ],
     (f"{SRC}/fmobilenet.py", "version_output=GNAP"): [({"version_output": "GNAP"}, NOT_THE_CHANNELS_OF_GNAP)],
+    (f"{SRC}/spherenet.py", "num_layers not in 20,36,60,64,104"): [
+        ({"num_layers": depth}, f"spherenet has no num_layers={depth}; choose one of 20, 36, 60, 64, 104")
+        for depth in (50, None)
+    ],
 }
 """What was given, and what we say."""
 
-MENDED: dict[Call, dict[str, Any]] = {}
+MENDED: dict[Call, dict[str, Any]] = {
+    (f"{RECOGNITION}/fdensenet.py", "config without densenet_dropout"): {"num_layers": 121},
+}
 """Calls whose meaning is plain: they are built."""
 
 FAILURES = ORACLE / "networks" / "FAILURES.json"

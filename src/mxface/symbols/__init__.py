@@ -11,10 +11,18 @@ from mxface.errors import ConfigError, GraphError
 from mxface.graph import Symbol
 from mxface.graph.naming import network_names
 from mxface.symbols import gender_age
+from mxface.symbols.fdensenet import build_fdensenet, build_src_fdensenet
+from mxface.symbols.fdpn import build_fdpn
+from mxface.symbols.finception_resnet_v2 import build_finception_resnet_v2
+from mxface.symbols.fmnasnet import build_fmnasnet
 from mxface.symbols.fmobilefacenet import build_fmobilefacenet
 from mxface.symbols.fmobilenet import build_fmobilenet
+from mxface.symbols.fmobilenetv2 import build_fmobilenetv2
+from mxface.symbols.fnasnet import build_fnasnet
 from mxface.symbols.fresnet import build_fresnet, build_src_fresnet
+from mxface.symbols.fxception import build_fxception
 from mxface.symbols.options import SRC_KEYWORDS, RecognitionOptions, SrcOptions
+from mxface.symbols.spherenet import build_spherenet
 
 __all__ = ["FAMILIES", "Family", "Network", "RecognitionOptions", "SrcOptions", "get_symbol", "option_names"]
 
@@ -52,6 +60,8 @@ FAMILIES = {
             "fresnet": Network(build_fresnet, HEAD_OPTIONS | FRESNET_OPTIONS | {"bn_mom", "workspace"}),
             "fmobilefacenet": Network(build_fmobilefacenet, HEAD_OPTIONS | {"bn_mom", "net_blocks"}),
             "fmobilenet": Network(build_fmobilenet, HEAD_OPTIONS | {"net_multiplier", "net_input"}),
+            "fmnasnet": Network(build_fmnasnet, HEAD_OPTIONS | {"net_multiplier"}),
+            "fdensenet": Network(build_fdensenet, HEAD_OPTIONS | {"num_layers", "densenet_dropout"}),
         },
     ),
     "src": Family(
@@ -60,6 +70,13 @@ FAMILIES = {
             "fresnet": Network(build_src_fresnet, SRC_HEAD_OPTIONS | FRESNET_OPTIONS, {"net_se": True}),
             "fmobilefacenet": Network(build_fmobilefacenet, SRC_HEAD_OPTIONS | {"bn_mom"}, {"net_output": "GNAP"}),
             "fmobilenet": Network(build_fmobilenet, SRC_HEAD_OPTIONS | {"net_multiplier", "net_input"}),
+            "fmobilenetv2": Network(build_fmobilenetv2, frozenset({"emb_size"})),
+            "fdensenet": Network(build_src_fdensenet, SRC_HEAD_OPTIONS | {"num_layers", "net_input"}),
+            "fdpn": Network(build_fdpn, SRC_HEAD_OPTIONS | {"num_layers", "net_input"}),
+            "finception_resnet_v2": Network(build_finception_resnet_v2, SRC_HEAD_OPTIONS | {"net_input"}),
+            "fnasnet": Network(build_fnasnet, frozenset({"emb_size"})),
+            "fxception": Network(build_fxception, SRC_HEAD_OPTIONS | {"net_input"}),
+            "spherenet": Network(build_spherenet, frozenset({"num_layers", "emb_size"})),
         },
         SRC_KEYWORDS,
     ),

@@ -8,12 +8,20 @@ src/symbols and gender-age has bottlenecks from r101 on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from mxface.errors import ConfigError
 from mxface.graph import Symbol, Variable, sym
 from mxface.symbols.embedding_heads import embedding_head
-from mxface.symbols.layers import BN_EPS, activation, global_average, normalize_pixels
+from mxface.symbols.layers import (
+    BN_EPS,
+    Conv,
+    activation,
+    batch_norm,
+    convolution,
+    global_average,
+    normalize_pixels,
+    unpadded_convolution,
+)
 from mxface.symbols.options import RecognitionOptions
 
 UNITS_PER_STAGE = {
@@ -39,14 +47,6 @@ STAGE_FILTERS = (64, 128, 256, 512)
 NOT_IN_SRC = (98, 99, 160)
 SRC_BOTTLENECK_FROM = 101
 """The depth from which units are bottlenecks, and stages four times as wide."""
-
-
-class Conv(NamedTuple):
-    """One convolution of a unit's main path."""
-
-    filters: int
-    kernel: int
-    stride: int = 1
 
 
 def build_fresnet(options: RecognitionOptions) -> Symbol:
@@ -150,25 +150,3 @@ def squeeze_excite(data: Symbol, filters: int, name: str, options: RecognitionOp
     gate = sym.Convolution(data=gate, num_filter=filters, name=f"{name}_se_conv2", **pointwise)
     gate = sym.Activation(data=gate, act_type="sigmoid", name=f"{name}_se_sigmoid")
     return sym.broadcast_mul(data, gate)
-
-
-def convolution(data: Symbol, conv: Conv, name: str, options: RecognitionOptions) -> Symbol:
-    half = conv.kernel // 2
-    return unpadded_convolution(data, conv, name, options, pad=(half, half))
-
-
-def unpadded_convolution(data: Symbol, conv: Conv, name: str, options: RecognitionOptions, **padding: Any) -> Symbol:
-    return sym.Convolution(
-        data=data,
-        num_filter=conv.filters,
-        kernel=(conv.kernel, conv.kernel),
-        stride=(conv.stride, conv.stride),
-        no_bias=True,
-        workspace=options.workspace,
-        name=name,
-        **padding,
-    )
-
-
-def batch_norm(data: Symbol, name: str, options: RecognitionOptions) -> Symbol:
-    return sym.BatchNorm(data=data, fix_gamma=False, eps=BN_EPS, momentum=options.bn_mom, name=name)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from mxface.graph import Symbol, sym
+from mxface.symbols.options import RecognitionOptions
 
 BN_EPS = 2e-05
+
+
+class Conv(NamedTuple):
+    """What a residual or dense unit says of one of its convolutions."""
+
+    filters: int
+    kernel: int
+    stride: int = 1
 
 
 def normalize_pixels(data: Symbol) -> Symbol:
@@ -24,6 +33,30 @@ def activation(data: Symbol, act_type: str, name: str) -> Symbol:
 def global_average(data: Symbol, name: str | None = None) -> Symbol:
     """The mean of each map. The kernel is ignored; it stands in the graph because 2019 passed it."""
     return sym.Pooling(data=data, global_pool=True, kernel=(7, 7), pool_type="avg", name=name)
+
+
+def convolution(data: Symbol, conv: Conv, name: str, options: RecognitionOptions) -> Symbol:
+    """Without bias; it keeps the size but for the stride."""
+    half = conv.kernel // 2
+    return unpadded_convolution(data, conv, name, options, pad=(half, half))
+
+
+def unpadded_convolution(data: Symbol, conv: Conv, name: str, options: RecognitionOptions, **padding: Any) -> Symbol:
+    """The same for the 1x1 of a shortcut, where 2019 passed no pad."""
+    return sym.Convolution(
+        data=data,
+        num_filter=conv.filters,
+        kernel=(conv.kernel, conv.kernel),
+        stride=(conv.stride, conv.stride),
+        no_bias=True,
+        workspace=options.workspace,
+        name=name,
+        **padding,
+    )
+
+
+def batch_norm(data: Symbol, name: str, options: RecognitionOptions) -> Symbol:
+    return sym.BatchNorm(data=data, fix_gamma=False, eps=BN_EPS, momentum=options.bn_mom, name=name)
 
 
 def conv_block(
