@@ -1,6 +1,6 @@
 """Our networks, filled by the oracle's rule and lowered, give the outputs that the original gave on MXNet.
 
-A third of the variants (by the crc32 of the name) runs always, the others with `--slow`.
+A third of the variants (by the crc32 of the name, at least one of a network) runs always, the others with `--slow`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,15 @@ TOLERANCE = 1e-4
 NUMERIC = [case for case in BUILT if case.path.with_name(f"{case.variant}.out.npy").exists()]
 
 
+def name_crc32(case: NetworkCase) -> int:
+    return zlib.crc32(case.label.encode())
+
+
+FIRST_OF_NETWORK = {case.path.parent: case for case in sorted(NUMERIC, key=name_crc32, reverse=True)}
+
+
 def runs_always(case: NetworkCase) -> bool:
-    return zlib.crc32(case.label.encode()) % 3 == 0
+    return name_crc32(case) % 3 == 0 or case is FIRST_OF_NETWORK[case.path.parent]
 
 
 PARAMETERS = [
@@ -49,7 +56,7 @@ def difference(ours: NDArray[np.float32], stored: NDArray[np.float32]) -> float:
 
 def test_the_oracle_has_cases(oracle: Path) -> None:
     assert NUMERIC, f"no outputs of a network that is built here in {oracle}"
-    assert {case.path.parent for case in NUMERIC if runs_always(case)} == {case.path.parent for case in NUMERIC}
+    assert sum(map(runs_always, NUMERIC)) >= len(NUMERIC) / 4
 
 
 @pytest.mark.parametrize("case", PARAMETERS)
