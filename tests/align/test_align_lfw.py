@@ -58,7 +58,7 @@ def test_faces_are_aligned_and_listed(
     assert printed[:2] == ["dataset size 4", "Creating networks and loading parameters"]
     assert f"{people / 'Bob' / 'notes.txt'}: not an image that OpenCV can read (10 bytes)" in printed
     assert "3 × face found" in printed
-    assert "1 × unreadable" in printed
+    assert "1 × skipped: not an image" in printed
     assert printed[-1] == f"list: {tmp_path / 'lst'}"
     items = list(read_list(tmp_path / "lst"))
     names = ["Ann/Ann_0001.png", "Ann/Ann_0002.png", "Bob/Bob_0001.png"]
@@ -115,6 +115,8 @@ def test_every_hundred_images_a_line_counts(
         (["--image-size", "96,96"], "give 112,112 or 112,96"),
         (["--threshold", "0.6,0.7"], "--threshold 0.6,0.7: give three numbers"),
         (["--threads", -1], "--threads -1"),
+        (["--factor", 1], "factor 1.0"),
+        (["--minsize", 0], "minsize 0"),
         (["--mtcnn-path", "nowhere"], "no MTCNN networks (det1-symbol.json …) in nowhere"),
         (["--input-dir", "nowhere"], "nowhere is no folder"),
     ],

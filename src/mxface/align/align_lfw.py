@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import enum
+import functools
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ class Outcome(enum.Enum):
     FOUND = "face found"
     MISSED = "no face: centre crop"
     FORCED = "no face at first: taken as one loosely cropped face"
-    UNREADABLE = "unreadable"
+    SKIPPED = "skipped: not an image"
 
 
 class FaceAligner:
@@ -88,27 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("Creating networks and loading parameters")
     threads = args.threads or os.cpu_count() or 1
     aligners = load_aligners(args, threads)
-
-    def align_file(face: FolderImage) -> tuple[Outcome, str]:
-        try:
-            img = read_image(face.path)
-        except DataError as exc:
-            return Outcome.UNREADABLE, str(exc)
-        aligner = aligners.get()
-        try:
-            aligned, outcome = aligner.align(img)
-        finally:
-            aligners.put(aligner)
-        target = args.output_dir / face.person / face.path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_image(target, aligned)
-        return outcome, format_line(ListItem(aligned=True, path=str(target), label=face.label))
-
+    work = functools.partial(align_file, aligners=aligners, output_dir=args.output_dir)
     outcomes: Counter[Outcome] = Counter()
     lines = []
-    results = ordered_map(align_file, faces, threads=threads, window=8 * threads)
+    results = ordered_map(work, faces, threads=threads, window=8 * threads)
     for outcome, text in tqdm(results, total=len(faces), unit="img", disable=None):
-        if outcome is Outcome.UNREADABLE:
+        if outcome is Outcome.SKIPPED:
             tqdm.write(text)
         else:
             lines.append(text + "\n")
@@ -123,6 +109,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{count} × {outcome.value}")
     print(f"list: {args.output_dir / 'lst'}")
     return 0
+
+
+def align_file(face: FolderImage, *, aligners: SimpleQueue[FaceAligner], output_dir: Path) -> tuple[Outcome, str]:
+    """Write one aligned image with the next free aligner; returns its line of the list, or why it was skipped."""
+    target = output_dir / face.person / face.path.name
+    try:
+        img = read_image(face.path)
+        aligner = aligners.get()
+        try:
+            aligned, outcome = aligner.align(img)
+        finally:
+            aligners.put(aligner)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_image(target, aligned)
+    except DataError as exc:
+        return Outcome.SKIPPED, str(exc)
+    return outcome, format_line(ListItem(aligned=True, path=str(target), label=face.label))
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mxface.detect.boxes import Floats, Patches, calibrate, clip_to_image, generate_bbox, nms, round_to_square, sizes
 from mxface.detect.crops import crop_patches, network_input
 from mxface.detect.mtcnn_networks import Networks, load_networks, run_in_batches
+from mxface.errors import ConfigError
 
 Image = NDArray[np.uint8]
 Detection = tuple[Floats, NDArray[Any]]
@@ -35,6 +36,8 @@ class MtcnnDetector:
     in pixels, `factor` the pyramid's step, `threshold` the least score of PNet, RNet and ONet. With
     `accurate_landmark` the points come from det4 as whole numbers (int32); without it, or where there is no det4,
     they are ONet's (float32).
+
+    Raises ConfigError for settings that no pyramid can have.
     """
 
     def __init__(
@@ -47,6 +50,11 @@ class MtcnnDetector:
         accurate_landmark: bool = False,
         device: str | None = None,
     ) -> None:
+        if minsize < 1 or not 0 < factor < 1 or len(threshold) != 3:
+            raise ConfigError(
+                f"minsize {minsize}, factor {factor}, threshold {tuple(threshold)}: "
+                "must be 1 or more, between 0 and 1, and three scores"
+            )
         if isinstance(model, Networks):
             self.networks = model
         else:
