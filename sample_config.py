@@ -8,7 +8,7 @@ laid over both, in this order, and a flag given on the command line wins. recogn
 
 A recipe for small data (about two minutes on two CPU cores; `make demo` makes the data set):
 
-    python -u train.py --network y1 --loss arcface --dataset orl
+    python -u train.py --network y1 --loss softmax --dataset orl
 
 `dataset.orl` is 30 people with ten photographs each; its entry holds what 300 images need, explained beside it.
 """
@@ -139,7 +139,7 @@ dataset.retina.num_classes = 93431
 dataset.retina.image_shape = (112, 112, 3)
 dataset.retina.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 
-# The recipe for small data: an epoch is ten batches of 30; every 50 batches ten people never trained on are verified.
+# The recipe for small data: an epoch is ten batches of 30; every 30 batches ten people never trained on are verified.
 dataset.orl = edict()
 dataset.orl.dataset = "orl"
 dataset.orl.dataset_path = "datasets/orl"
@@ -147,10 +147,11 @@ dataset.orl.num_classes = 30
 dataset.orl.image_shape = (112, 112, 3)
 dataset.orl.val_targets = ["orl"]
 dataset.orl.per_batch_size = 30
-dataset.orl.lr_steps = "200,260"
-dataset.orl.max_steps = 300
-dataset.orl.verbose = 50
-dataset.orl.frequent = 10
+dataset.orl.lr = 0.05
+dataset.orl.lr_steps = "100,130"
+dataset.orl.max_steps = 149
+dataset.orl.verbose = 30
+dataset.orl.frequent = 5
 
 loss = edict()
 

@@ -172,6 +172,13 @@ def test_a_pretrained_head_is_taken_over_where_it_fits(train: Train) -> None:
     np.testing.assert_array_equal(first.arg_params["fc7_weight"], second.arg_params["fc7_weight"])
 
 
+def test_a_state_of_an_earlier_run_is_not_replaced_in_silence(train: Train, caplog: pytest.LogCaptureFixture) -> None:
+    train()
+    assert "earlier run" not in caplog.text
+    train()
+    assert "state is of an earlier run and will be replaced; --resume goes on from it" in caplog.text
+
+
 def test_resume_without_a_state_begins(train: Train) -> None:
     output = train("--resume")
     assert "no training state beside models/tiny-arcface-tiny/model: starting at the beginning" in output
@@ -190,7 +197,7 @@ def test_what_keeps_a_run_from_saving_is_said_at_once(train: Train, caplog: pyte
         (("--lr", 1e30), "", r"step 2: the loss is nan; stopped before the update, .* Records of the batch: \d+"),
         (("--per-batch-size", 100), "", "batch size 100 is more than the 24 images"),
         (("--device", "tpu"), "", "--device tpu: expected cpu, cuda or cuda:N"),
-        (("--network", "m1"), "", "no network 'fmobilenet'; choose one of"),
+        ((), "network.tiny.net_name = 'fnowhere'", "no network 'fnowhere'; choose one of"),
         (("--loss", "atriplet"), "", "triplet losses are not built yet"),
         ((), "dataset.tiny.dataset_path = '.'\ndataset.tiny.num_classes = None", "num_classes is not set"),
         ((), "dataset.tiny.dataset_path = '.'", r"train\.rec: no such file; pack the images"),

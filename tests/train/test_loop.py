@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,12 +42,16 @@ class Run:
         self.lines: list[str] = []
         self.saved: list[int] = []
 
+    def save(self, number: int) -> Path:
+        self.saved.append(number)
+        return Path(f"model-{number:04d}.params")
+
     def train(self, stop: StopSignals | None = None) -> None:
         """Until the config's max_steps + 1."""
         config = self.config
         folder = self.folder / "tensorboard"
         with RunLog(self.lines.append, folder, first_step=self.progress.step, max_steps=config.max_steps) as log:
-            judge = Judge(self.learner, (), self.rule, self.saved.append, batch_size=config.batch_size, log=log)
+            judge = Judge(self.learner, (), self.rule, self.save, batch_size=config.batch_size, log=log)
             report = BatchReport(log, batch_size=config.batch_size, frequent=config.frequent, with_lossvalue=True)
             fit(
                 self.learner,
@@ -91,11 +96,14 @@ def test_lines_and_their_order(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     ]
     assert run.saved == [1, 2, 3]
     root_lines = [record.getMessage() for record in caplog.records if record.name == "root"]
-    assert root_lines[0].startswith("Epoch[0] Batch [0-2]\tSpeed: ")
-    assert [line.partition("=")[0] for line in root_lines[1:4]] == [
+    assert [re.split(r"[=:]", line)[0] for line in root_lines] == [
+        'Saved checkpoint to "model-0001.params"',
+        "Epoch[0] Batch [0-2]\tSpeed",
+        'Saved checkpoint to "model-0002.params"',
         "Epoch[0] Train-acc",
         "Epoch[0] Train-lossvalue",
         "Epoch[0] Time cost",
+        'Saved checkpoint to "model-0003.params"',
     ]
 
 

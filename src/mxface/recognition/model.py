@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from mxface.errors import ConfigError
-from mxface.formats.checkpoint import split_model
+from mxface.formats.checkpoint import params_path, split_model
 from mxface.graph import Checkpoint, Symbol, save_checkpoint
 from mxface.losses import HeadConfig, SoftmaxHead
 from mxface.recognition.config import RunConfig
@@ -132,8 +132,9 @@ def _take_pretrained_head(head: SoftmaxHead, pretrained: Checkpoint) -> None:
             )
 
 
-def save_model(prefix: Path, number: int, *, symbol: Symbol, learner: Learner) -> None:
-    """Write what `symbol` needs of the learner: the embedding alone, or with the head on top."""
+def save_model(prefix: Path, number: int, *, symbol: Symbol, learner: Learner) -> Path:
+    """Write what `symbol` needs of the learner, the embedding alone or with the head on top; the `.params` written."""
     arguments, states = learner.export()
     names = set(symbol.list_arguments())
     save_checkpoint(prefix, number, symbol, {name: arguments[name] for name in arguments if name in names}, states)
+    return params_path(prefix, number)

@@ -37,7 +37,7 @@ DESCRIPTION = """\
 Train a face recognition network on <dataset_path>/train.rec and verify it on the .bin sets beside it.
 
   CUDA_VISIBLE_DEVICES='0' python -u train.py --network r100 --loss arcface --dataset emore
-  CUDA_VISIBLE_DEVICES='' python -u train.py --network y1 --loss arcface --dataset orl     # small data, on the CPU
+  CUDA_VISIBLE_DEVICES='' python -u train.py --network y1 --loss softmax --dataset orl     # small data, on the CPU
 
 Settings come from config.py (a copy of sample_config.py); --network, --loss and --dataset name entries in it.
 Output: <models-root>/<network>-<loss>-<dataset>/ with model-symbol.json, model-NNNN.params, state/ and tensorboard/."""
@@ -86,10 +86,13 @@ def train(run: RunConfig, num_classes: int, device: torch.device, stop: StopSign
 
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
     identity = {"seed": run.train.seed, "batch_size": run.train.batch_size, "num_images": loader.dataset.num_images}
-    state = RunState(StateFolder(run.prefix.parent / "state"), learner, progress, rule, identity)
+    states = StateFolder(run.prefix.parent / "state")
+    state = RunState(states, learner, progress, rule, identity)
     if run.resume:
         path = state.resume()
         print(f"resumed from {path}" if path else f"no training state beside {run.prefix}: starting at the beginning")
+    elif states.list_states():
+        log.warning("%s is of an earlier run and will be replaced; --resume goes on from it", states.folder)
     folder = run.prefix.parent / "tensorboard"
     with RunLog(tqdm.write, folder, first_step=progress.step, max_steps=run.train.max_steps) as run_log:
         saved = embedding if run.ckpt_embedding else whole

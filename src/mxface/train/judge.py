@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mxface.eval.protocol import PairSet, verify
 from mxface.train.checkpoint import SaveRule
@@ -11,14 +12,14 @@ from mxface.train.log import RunLog
 
 
 class Judge:
-    """Verifies `learner` on `pair_sets` and calls `save(number)` where the rule says so."""
+    """Verifies `learner` on `pair_sets`; where the rule says so, `save(number)` writes the model (its path)."""
 
     def __init__(
         self,
         learner: Learner,
         pair_sets: Sequence[PairSet],
         rule: SaveRule,
-        save: Callable[[int], None],
+        save: Callable[[int], Path],
         *,
         batch_size: int,
         log: RunLog,
@@ -42,5 +43,5 @@ class Judge:
         number = self._rule.number_to_save(accuracies)
         if number is not None:
             self._log.say(f"saving {number}")
-            self._save(number)
+            self._log.mxnet_line(f'Saved checkpoint to "{self._save(number)}"')
         self._log.say(f"[{step}]Accuracy-Highest: {self._rule.best_last:1.5f}")
