@@ -186,6 +186,28 @@ def convolution_cases(op: str) -> list[Case]:
     return [Case(op=op, shapes=(MAP,), attrs={"num_filter": 6, **setting}) for setting in settings]
 
 
+def deformable_cases() -> list[Case]:
+    """Offsets of about a pixel lead beyond the border, too.
+
+    MXNet has no gradient of the modulated form on the CPU; test_deformable_convolution.py has another proof of it.
+    """
+    settings: list[dict[str, Any]] = [
+        {"kernel": (3, 3), "pad": (1, 1), "no_bias": True},
+        {"kernel": (3, 2), "stride": (2, 1), "pad": (1, 0), "num_group": 2},
+        {"kernel": (2, 3), "dilate": (2, 1), "stride": (1, 2), "num_deformable_group": 3, "workspace": 512},
+        {"kernel": (3, 3), "pad": (2, 2), "stride": (2, 2), "num_deformable_group": 2, "num_group": 3},
+    ]
+    sizes = [((7, 9), 9, 1), ((4, 8), 6, 1), ((5, 4), 6, 3), ((5, 6), 9, 2)]
+    cases = []
+    for setting, (positions, taps, groups) in zip(settings, sizes, strict=True):
+        offset, mask = ((2, count * taps * groups, *positions) for count in (2, 1))
+        attrs = {"num_filter": 6, **setting}
+        cases.append(Case(op="_contrib_DeformableConvolution", shapes=(MAP, offset), attrs=attrs))
+        modulated = "_contrib_ModulatedDeformableConvolution"
+        cases.append(Case(op=modulated, shapes=(MAP, offset, mask), attrs=attrs, training=False))
+    return cases
+
+
 def batch_norm_cases() -> list[Case]:
     settings: list[dict[str, Any]] = [
         {},
@@ -310,6 +332,7 @@ CASES = [
         shapes=(MAP,),
         attrs={"num_filter": 4, "kernel": (4, 4), "stride": (2, 2), "pad": (1, 1), "adj": (1, 0), "num_group": 2},
     ),
+    *deformable_cases(),
     Case(op="Crop", shapes=(MAP, (1, 1, 5, 3)), expect=lambda x, _: x[:, :, :5, :3]),
     Case(op="Crop", shapes=(MAP, (1, 1, 5, 3)), attrs={"offset": (1, 4)}, expect=lambda x, _: x[:, :, 1:6, 4:7]),
     Case(op="Crop", shapes=(MAP,), attrs={"h_w": (2, 3), "offset": (4, 3)}, expect=lambda x: x[:, :, 4:6, 3:6]),

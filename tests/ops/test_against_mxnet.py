@@ -102,10 +102,10 @@ def test_json_and_shapes(example: Example) -> None:
     import mxnet as mx
 
     ours = example.symbol()
-    module = mx.sym if hasattr(mx.sym, example.op) else mx.sym._internal
-    theirs = getattr(module, example.op)(
-        *(mx.sym.Variable(f"in{i}") for i in range(len(example.inputs))), **example.attrs, name="node"
-    )
+    places = (mx.sym, mx.sym._internal, mx.sym.contrib)
+    names = (example.op, example.op, example.op.removeprefix("_contrib_"))
+    function = next(getattr(place, name) for place, name in zip(places, names, strict=True) if hasattr(place, name))
+    theirs = function(*(mx.sym.Variable(f"in{i}") for i in range(len(example.inputs))), **example.attrs, name="node")
     assert ours.tojson() == theirs.tojson()
     assert ours.list_outputs() == theirs.list_outputs()
     arguments, outputs, states = theirs.infer_shape(**example.input_shapes)

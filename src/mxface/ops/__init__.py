@@ -11,6 +11,7 @@ from mxface.ops import (
     convolution,
     crop,
     deconvolution,
+    deformable_convolution,
     dropout,
     elemwise,
     flatten,
