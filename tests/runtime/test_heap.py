@@ -1,32 +1,58 @@
-"""Freed memory is reused: the third pass over a large block causes no page faults."""
+"""Freed memory is reused: a later pass over large blocks causes no page faults."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has the settings")
 
 PROGRAM = """
 import resource
 import sys
 from mxface.runtime.heap import keep_freed_memory
 
-if sys.argv[1] == "keep":
-    assert keep_freed_memory()
+count, mebibytes = int(sys.argv[1]), int(sys.argv[2])
+print([keep_freed_memory(int(limit)) for limit in sys.argv[3:]])
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    bytearray(48 << 20)
+    blocks = [bytearray(mebibytes << 20) for _ in range(count)]
+    del blocks
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults_of_the_third_pass(setting: str) -> int:
-    finished = subprocess.run([sys.executable, "-c", PROGRAM, setting], capture_output=True, text=True, check=True)
-    return int(finished.stdout)
+def run(count: int, mebibytes: int, *limits: int, **env: str) -> tuple[str, int]:
+    """What keep_freed_memory answered to each limit, and the page faults of the third pass over so many blocks."""
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, (count, mebibytes, *limits))],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers, faults = finished.stdout.splitlines()
+    return answers, int(faults)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has glibc")
-def test_large_blocks_are_reused() -> None:
-    assert faults_of_the_third_pass("plain") > 1000
-    assert faults_of_the_third_pass("keep") < 100
+@pytest.mark.parametrize(("count", "mebibytes", "limit"), [(3, 14, 64), (2, 48, 2047)])
+def test_large_blocks_are_reused(count: int, mebibytes: int, limit: int) -> None:
+    assert run(count, mebibytes)[1] > 1000
+    answers, faults = run(count, mebibytes, limit)
+    assert answers == "[True]"
+    assert faults < 100
+
+
+def test_a_smaller_limit_does_not_undo_a_larger_one() -> None:
+    answers, faults = run(2, 48, 2047, 64)
+    assert answers == "[True, True]"
+    assert faults < 100
+
+
+def test_a_users_own_settings_stand() -> None:
+    answers, faults = run(2, 48, 2047, MALLOC_TRIM_THRESHOLD_="131072")
+    assert answers == "[False]"
+    assert faults > 1000

@@ -1,29 +1,41 @@
 """The C library's memory, kept instead of handed back.
 
-glibc returns every freed block of more than 128 kB to the kernel and fetches it anew, page by page, at the next use. A
-training step on a CPU frees and takes hundreds of such blocks: without this it is a quarter slower (docs/LOG.md).
+glibc returns large freed blocks to the kernel and fetches them anew, page by page, at the next use. The maps of a
+network are such blocks: on a CPU this alone makes inference with y1, and training in float32, a third slower
+(docs/LOG.md).
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Of glibc's malloc.h."""
 
 MEBIBYTE = 1 << 20
+LARGEST_MMAP_THRESHOLD = 32 * MEBIBYTE
+EVERYTHING = 2047
+"""Mebibytes; more than 64 means blocks of every size."""
+
+_kept = 0
 
 
-def keep_freed_memory() -> bool:
-    """Let this process reuse large freed blocks; its memory then stays at its peak.
+def keep_freed_memory(mebibytes: int = EVERYTHING) -> bool:
+    """Let this process keep up to so much freed memory for reuse, unless it keeps more already.
 
-    Returns whether that worked: only Linux with glibc has the settings.
+    Returns whether it does now: only glibc has the settings, and a user's own (`MALLOC_…`) stand.
     """
-    if not sys.platform.startswith("linux"):
+    global _kept
+    if mebibytes <= _kept:
+        return True
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    if mallopt is None or any(name.startswith("MALLOC_") for name in os.environ):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2048 * MEBIBYTE - 1, M_TOP_PAD: 64 * MEBIBYTE}
-    return all(mallopt(setting, value) for setting, value in settings.items())
+    size = mebibytes * MEBIBYTE
+    # blocks up to the threshold come from the heap, which keeps what is freed; larger ones are mapped, and handed back
+    mapping = (M_MMAP_THRESHOLD, size // 2) if size // 2 <= LARGEST_MMAP_THRESHOLD else (M_MMAP_MAX, 0)
+    if mallopt(*mapping) and mallopt(M_TRIM_THRESHOLD, size):
+        _kept = mebibytes
+    return _kept == mebibytes

@@ -14,12 +14,15 @@ from mxface.graph import Symbol
 from mxface.lower import lower
 from mxface.ops.reduce import reduced_axes
 from mxface.runtime.fold import fold_batch_norm
+from mxface.runtime.heap import keep_freed_memory
 from mxface.runtime.packed import can_pack, pack_layers
 from mxface.runtime.predictor import DATA, Predictor
 
 CHUNK_VALUES = 8 * 3 * 112 * 112
-"""Input values that go through a CPU at once: 8 faces. With more, intermediate maps leave the cache, and glibc fetches
-each anew from the kernel: twice the time (docs/LOG.md)."""
+"""Input values that go through a CPU at once: 8 faces. The maps of more leave the cache (docs/LOG.md)."""
+
+CHUNK_MEBIBYTES = 64
+"""Memory that the maps of one chunk take, kept for those of the next."""
 
 REDUCTIONS = ("sum", "mean", "max", "min")
 
@@ -39,6 +42,8 @@ class TorchPredictor(Predictor):
             network = pack_layers(network, self._dtype)
         network.requires_grad_(False).to(self._device)
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self._device.type == "cpu":
+            keep_freed_memory(CHUNK_MEBIBYTES)
         self._whole_batches = self._device.type != "cpu" or mixes_images(symbol)
 
     def _run(self, data: np.ndarray) -> list[NDArray[np.float32]]:
