@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.support.mtcnn_files import landmark_in, save_constant_mtcnn
 
+from mxface.detect import mtcnn_networks
 from mxface.detect.mtcnn import MtcnnDetector
 from mxface.detect.mtcnn_networks import find_model_folder, load_networks, run_in_batches
 from mxface.errors import DataError
@@ -69,3 +71,24 @@ def test_batches_are_joined_in_order(folder: Path) -> None:
     regression, probability = run_in_batches(load_networks(folder, device="cpu").rnet, data)
     assert regression.shape == (2500, 4)
     np.testing.assert_allclose(probability[:, 1], 0.99966, atol=1e-4)
+
+
+def test_small_inputs_run_in_one_thread_and_leave_the_setting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads_seen: list[int] = []
+
+    class Watcher:
+        def predict(self, data: np.ndarray) -> list[np.ndarray]:
+            threads_seen.append(torch.get_num_threads())
+            return [data]
+
+    monkeypatch.setattr(mtcnn_networks, "load_predictor", lambda *args, **options: Watcher())
+    pnet = load_networks(folder).pnet
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        pnet(np.zeros((1, 3, 112, 112), np.float32))
+        pnet(np.zeros((1, 3, 1200, 1200), np.float32))
+        assert threads_seen == [1, 2]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
