@@ -20,7 +20,10 @@ Main = Callable[[Sequence[str] | None], int]
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps a description's line breaks (pasteable commands) and shows each flag's default."""
+    """Keeps a description's line breaks (pasteable commands) and shows each flag's default, if it has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, "") else super()._get_help_string(action)
 
 
 def command(main: Main) -> Callable[..., int]:
