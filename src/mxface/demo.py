@@ -104,7 +104,7 @@ def data_steps() -> list[Step]:
                 title=f"Faces found and aligned to 112x112: {part}",
                 words=[
                     *("src/align/align_lfw.py", "--input-dir", f"{photographs}/{part}"),
-                    *("--output-dir", f"{aligned}/{part}", "--image-size", "112,112"),
+                    *("--output-dir", f"{aligned}/{part}", "--force", "1"),
                 ],
             )
             for part in ("train", "test")
@@ -116,7 +116,7 @@ def data_steps() -> list[Step]:
         ),
         Step(
             title="Packed: train.rec, train.idx and property",
-            words=["src/data/face2rec2.py", f"{DATA}/train", "--image-size", "112,112"],
+            words=["src/data/face2rec2.py", f"{DATA}/train", "--force", "1"],
         ),
         Step(
             title="The verification set: 900 pairs of the ten people held out",
