@@ -87,7 +87,7 @@ def newest_state(folder: Path) -> tuple[str, dict[str, torch.Tensor]]:
     stored = FileSystemReader(path).read_metadata().state_dict_metadata
     tensors = {name: torch.empty(entry.size, dtype=entry.properties.dtype) for name, entry in stored.items()}
     with pytest.warns(UserWarning, match="assuming the intent is to load in a single process"):
-        load(tensors, storage_reader=FileSystemReader(path), no_dist=True)
+        load(tensors, storage_reader=FileSystemReader(path))
     return path.name, tensors
 
 

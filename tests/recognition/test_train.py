@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.support.training import PEOPLE, write_tiny_config, write_tiny_set
 
 from mxface.formats.checkpoint import list_epochs
@@ -50,6 +51,17 @@ def test_every_loss_trains_and_saves(train: Train, loss: str) -> None:
     assert checkpoint.symbol.list_outputs() == ["fc1_output"]
     assert not [name for name in checkpoint.arg_params if name.startswith("fc7")]
     assert all(np.isfinite(array).all() for array in checkpoint.arg_params.values())
+
+
+def test_verifications_reach_tensorboard(train: Train) -> None:
+    output = train("--verbose", 1)
+    events = EventAccumulator(str(model().parent / "tensorboard"))
+    events.Reload()
+    accuracies = [float(value) for value in re.findall(r"\[tiny\]\[\d\]Accuracy-Flip: ([\d.]+)", output)]
+    logged = events.Scalars("tiny/accuracy_flip")
+    assert [event.step for event in logged] == [1, 2]
+    assert [event.value for event in logged] == pytest.approx(accuracies, abs=1e-5)
+    assert events.Scalars("tiny/xnorm")[0].value > 0
 
 
 @pytest.mark.parametrize(

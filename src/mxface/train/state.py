@@ -67,7 +67,7 @@ class StateFolder:
         final = self.folder / f"step-{step:08d}"
         temporary = self.folder / f".{final.name}.tmp"
         with _single_process():
-            save(dict(state), checkpoint_id=temporary, no_dist=True)
+            save(dict(state), checkpoint_id=temporary)
         if final.exists():  # of an earlier run in the same folder
             final.rename(self.folder / f".{final.name}.old.tmp")
         temporary.rename(final)
@@ -101,7 +101,7 @@ def read_state(path: Path, state: Mapping[str, Tensor]) -> None:
     _require_same_tensors(path, reader.read_metadata().state_dict_metadata, state)
     try:
         with _single_process():
-            load(dict(state), storage_reader=reader, no_dist=True)
+            load(dict(state), storage_reader=reader)
     except CheckpointException as exc:
         cause, _ = next(iter(exc.failures.values()))
         raise _damaged(path, f"damaged tensors ({cause})", "a whole training state") from exc
@@ -169,5 +169,5 @@ class _MetadataUnpickler(pickle.Unpickler):
 def _single_process() -> Iterator[None]:
     """Without torch's warning that one process was meant: it was."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
+        warnings.filterwarnings("ignore", message="torch.distributed is .*, assuming the intent is to")
         yield
