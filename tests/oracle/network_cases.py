@@ -14,7 +14,7 @@ from mxface.graph import Symbol
 from mxface.symbols import FAMILIES, get_symbol
 from mxface.symbols.gender_age import gender_age_loss
 
-FAMILY_OF_FOLDER = {"recog": "recognition", "src": "src", "ga": "gender_age"}
+FAMILY_OF_FOLDER = {"recog": "recognition", "src": "src", "ga": "gender_age", "align": "alignment"}
 """What stands before the `_` of a folder -> the family of get_symbol."""
 
 
@@ -66,7 +66,10 @@ class NetworkCase:
         options = dict(call.get("options") or {**call["positional"], **call["keywords"]})
         if options.pop("AGE", None):
             return self.build_gender_age_loss(options)
-        options.pop("net_name", None)
+        for key in ("net_name", "losstype"):  # which network; and a setting that 2019 ignored
+            options.pop(key, None)
+        if call.get("graph", "").startswith("training"):
+            options["training"] = True
         return get_symbol(self.network, family=self.family, **options)
 
     def build_gender_age_loss(self, options: dict[str, Any]) -> Symbol:

@@ -63,6 +63,10 @@ REFUSALS: dict[Call, list[tuple[dict[str, Any], str]]] = {
         ({"num_layers": depth}, f"spherenet has no num_layers={depth}; choose one of 20, 36, 60, 64, 104")
         for depth in (50, None)
     ],
+    ("alignment/symbol/sym_heatmap.py", "net_binarize=True (hourglass, sdu)"): [
+        ({"net_binarize": True, "net_sta": sta}, "net_binarize=True needs operators of a private MXNet")
+        for sta in (0, 1)
+    ],
 }
 """What was given, and what we say."""
 

@@ -1,4 +1,4 @@
-"""Every network that get_symbol knows."""
+"""Every embedding network that get_symbol knows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from mxface.symbols.embedding_heads import embedding_head
 from mxface.symbols.fresnet import UNITS_PER_STAGE
 from mxface.symbols.options import NET_OUTPUTS, SRC_NET_OUTPUTS
 
-NETWORKS = [(family, name) for family, members in FAMILIES.items() for name in members.networks]
+NETWORKS = [
+    (family, name)
+    for family, members in FAMILIES.items()
+    if "emb_size" in option_names(family)
+    for name in members.networks
+]
+"""Those that end in an embedding."""
+
 DEPTHS = {"fresnet": (18, 34), "fdensenet": (121, 169), "fdpn": (68, 92), "spherenet": (20, 36)}
 """The two smallest `num_layers` of the networks that need one."""
 
@@ -155,7 +162,7 @@ def test_other_image_sizes() -> None:
         ("fdpn", {"family": "src", "num_layers": 98}, "fdpn has no num_layers=98; choose one of 68, 92, 107, 131"),
         ("fdensenet", {"num_layers": 100}, "fdensenet has no num_layers=100; choose one of 121, 161, 169, 201"),
         ("fmobilenet", {"version_input": 0}, "fmobilenet has no option version_input; there are emb_size"),
-        ("fmobilenet", {"net_multiplier": 0.02}, "cannot take images of 112x112: node 'conv_1_conv2d'.*num_filter='0'"),
+        ("fmobilenet", {"net_multiplier": 0.02}, "cannot be built: node 'conv_1_conv2d'.*num_filter='0'"),
         ("fresnet", {"family": "imagenet"}, "there is no family 'imagenet' of networks; choose one of recognition"),
         ("fresnet", {"num_layers": 18, "net_ouptut": "E"}, "fresnet has no option net_ouptut; there are emb_size"),
         ("fresnet", {"num_layers": 18, "net_unit": 7}, "net_unit=7 does not exist; choose one of 1, 2, 3"),

@@ -3,110 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from mxface.errors import ConfigError, GraphError
 from mxface.graph import Symbol
 from mxface.graph.naming import network_names
-from mxface.symbols import gender_age
-from mxface.symbols.fdensenet import build_fdensenet, build_src_fdensenet
-from mxface.symbols.fdpn import build_fdpn
-from mxface.symbols.finception_resnet_v2 import build_finception_resnet_v2
-from mxface.symbols.fmnasnet import build_fmnasnet
-from mxface.symbols.fmobilefacenet import build_fmobilefacenet
-from mxface.symbols.fmobilenet import build_fmobilenet
-from mxface.symbols.fmobilenetv2 import build_fmobilenetv2
-from mxface.symbols.fnasnet import build_fnasnet
-from mxface.symbols.fresnet import build_fresnet, build_src_fresnet
-from mxface.symbols.fxception import build_fxception
-from mxface.symbols.options import SRC_KEYWORDS, RecognitionOptions, SrcOptions
-from mxface.symbols.spherenet import build_spherenet
+from mxface.symbols.families import FAMILIES, Family, Network
+from mxface.symbols.options import RecognitionOptions, SrcOptions
 
 __all__ = ["FAMILIES", "Family", "Network", "RecognitionOptions", "SrcOptions", "get_symbol", "option_names"]
 
 logger = logging.getLogger(__name__)
 
-HEAD_OPTIONS = frozenset({"emb_size", "net_output", "net_act", "head_bn_mom"})
-SRC_HEAD_OPTIONS = frozenset({"emb_size", "net_output"})
-FRESNET_OPTIONS = frozenset({"num_layers", "net_input", "net_unit", "net_se", "net_act"})
-
-
-@dataclass(frozen=True)
-class Network:
-    """How a network is built, and the options it reads."""
-
-    build: Callable[[Any], Symbol]
-    reads: frozenset[str]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Where they differ from those of the family's options."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """Networks that take the same options."""
-
-    options: type[Any]
-    networks: dict[str, Network]
-    keywords: Mapping[str, str] = field(default_factory=dict)
-    """Other names of options: the keywords that 2019's functions took."""
-
-
-FAMILIES = {
-    "recognition": Family(
-        RecognitionOptions,
-        {
-            "fresnet": Network(build_fresnet, HEAD_OPTIONS | FRESNET_OPTIONS | {"bn_mom", "workspace"}),
-            "fmobilefacenet": Network(build_fmobilefacenet, HEAD_OPTIONS | {"bn_mom", "net_blocks"}),
-            "fmobilenet": Network(build_fmobilenet, HEAD_OPTIONS | {"net_multiplier", "net_input"}),
-            "fmnasnet": Network(build_fmnasnet, HEAD_OPTIONS | {"net_multiplier"}),
-            "fdensenet": Network(build_fdensenet, HEAD_OPTIONS | {"num_layers", "densenet_dropout"}),
-        },
-    ),
-    "src": Family(
-        SrcOptions,
-        {
-            "fresnet": Network(build_src_fresnet, SRC_HEAD_OPTIONS | FRESNET_OPTIONS, {"net_se": True}),
-            "fmobilefacenet": Network(build_fmobilefacenet, SRC_HEAD_OPTIONS | {"bn_mom"}, {"net_output": "GNAP"}),
-            "fmobilenet": Network(build_fmobilenet, SRC_HEAD_OPTIONS | {"net_multiplier", "net_input"}),
-            "fmobilenetv2": Network(build_fmobilenetv2, frozenset({"emb_size"})),
-            "fdensenet": Network(build_src_fdensenet, SRC_HEAD_OPTIONS | {"num_layers", "net_input"}),
-            "fdpn": Network(build_fdpn, SRC_HEAD_OPTIONS | {"num_layers", "net_input"}),
-            "finception_resnet_v2": Network(build_finception_resnet_v2, SRC_HEAD_OPTIONS | {"net_input"}),
-            "fnasnet": Network(build_fnasnet, frozenset({"emb_size"})),
-            "fxception": Network(build_fxception, SRC_HEAD_OPTIONS | {"net_input"}),
-            "spherenet": Network(build_spherenet, frozenset({"num_layers", "emb_size"})),
-        },
-        SRC_KEYWORDS,
-    ),
-    "gender_age": Family(
-        SrcOptions,
-        {
-            "fresnet": Network(
-                build_src_fresnet,
-                SRC_HEAD_OPTIONS | FRESNET_OPTIONS,
-                {"emb_size": gender_age.OUTPUTS, "net_output": "GAP", "net_se": True},
-            ),
-            "fmobilenet": Network(
-                build_fmobilenet,
-                SRC_HEAD_OPTIONS | {"net_multiplier", "net_input"},
-                {"emb_size": gender_age.OUTPUTS, "net_act": "relu"},
-            ),
-        },
-        {**SRC_KEYWORDS, "multiplier": "net_multiplier"},
-    ),
-}
-
 
 def get_symbol(
-    name: str, *, family: str = "recognition", image_shape: tuple[int, ...] = (112, 112, 3), **options: Any
+    name: str, *, family: str = "recognition", image_shape: tuple[int, ...] | None = None, **options: Any
 ) -> Symbol:
-    """The graph of a network up to its embedding, which is called `fc1`.
+    """The graph of a network: up to its embedding `fc1`, its last heat map, or its boxes.
 
-    `options` are the config keys of 2019 (RecognitionOptions), or the keywords that the network's function took; one
+    `options` are the config keys of 2019 (the family's options), or the keywords that the network's function took; one
     that the network does not read and that is not left at its default gets a warning in the log. `image_shape` (height,
-    width, channels) is what the graph must be able to take; the graph itself holds no image size.
+    width, channels) is what the graph must be able to take (None: 2019's); the graph itself holds no image size.
 
     Raises ConfigError for a network, option or combination that cannot be.
     """
@@ -116,14 +35,19 @@ def get_symbol(
     if name not in networks:
         raise ConfigError(f"family {family} has no network {name!r}; choose one of {', '.join(networks)}")
     checked = _check_options(name, family, options)
-    height, width, channels = image_shape
+    call = f"{name}({', '.join(f'{key}={value!r}' for key, value in options.items())})"
     try:
         with network_names():
             symbol = networks[name].build(checked)
-        symbol.infer_shape(data=(1, channels, height, width))
     except GraphError as exc:
-        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        raise ConfigError(f"{name}({given}) cannot take images of {height}x{width}: {exc}") from exc
+        raise ConfigError(f"{call} cannot be built: {exc}") from exc
+    batch, channels, height, width = checked.data_shape
+    if image_shape is not None:
+        height, width, channels = image_shape
+    try:
+        symbol.infer_shape(data=(batch, channels, height, width))
+    except GraphError as exc:
+        raise ConfigError(f"{call} cannot take images of {height}x{width}: {exc}") from exc
     return symbol
 
 

@@ -16,11 +16,11 @@ from mxface.symbols.layers import (
     BN_EPS,
     Conv,
     activation,
+    bare_convolution,
     batch_norm,
     convolution,
     global_average,
     normalize_pixels,
-    unpadded_convolution,
 )
 from mxface.symbols.options import RecognitionOptions
 
@@ -110,7 +110,7 @@ def pre_activation_unit(
             body = activation(batch_norm(body, f"{name}_bn{number}", options), options.net_act, f"{name}_relu{number}")
         body = convolution(body, conv, f"{name}_conv{number}", options)
     body = squeeze_excite(body, conv.filters, name, options)
-    return body + (unpadded_convolution(active, Conv(conv.filters, 1, 2), f"{name}_sc", options) if halve else data)
+    return body + (bare_convolution(active, Conv(conv.filters, 1, 2), f"{name}_sc", options) if halve else data)
 
 
 def improved_unit(
@@ -135,7 +135,7 @@ def with_stride(convs: Sequence[Conv], halve: bool, place: int) -> list[Conv]:
 
 def projection(data: Symbol, filters: int, name: str, options: RecognitionOptions) -> Symbol:
     """The shortcut of a unit that halves the map."""
-    shortcut = unpadded_convolution(data, Conv(filters, 1, 2), f"{name}_conv1sc", options)
+    shortcut = bare_convolution(data, Conv(filters, 1, 2), f"{name}_conv1sc", options)
     return batch_norm(shortcut, f"{name}_sc", options)
 
 

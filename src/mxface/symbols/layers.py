@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from mxface.graph import Symbol, sym
-from mxface.symbols.options import RecognitionOptions
 
 BN_EPS = 2e-05
 
@@ -16,6 +15,15 @@ class Conv(NamedTuple):
     filters: int
     kernel: int
     stride: int = 1
+
+
+class LayerOptions(Protocol):
+    """What all layers of a network share: BatchNorm's momentum, and MXNet's scratch memory for a convolution (MB)."""
+
+    @property
+    def bn_mom(self) -> float: ...
+    @property
+    def workspace(self) -> int: ...
 
 
 def normalize_pixels(data: Symbol) -> Symbol:
@@ -35,14 +43,14 @@ def global_average(data: Symbol, name: str | None = None) -> Symbol:
     return sym.Pooling(data=data, global_pool=True, kernel=(7, 7), pool_type="avg", name=name)
 
 
-def convolution(data: Symbol, conv: Conv, name: str, options: RecognitionOptions) -> Symbol:
+def convolution(data: Symbol, conv: Conv, name: str, options: LayerOptions) -> Symbol:
     """Without bias; it keeps the size but for the stride."""
     half = conv.kernel // 2
-    return unpadded_convolution(data, conv, name, options, pad=(half, half))
+    return bare_convolution(data, conv, name, options, pad=(half, half))
 
 
-def unpadded_convolution(data: Symbol, conv: Conv, name: str, options: RecognitionOptions, **padding: Any) -> Symbol:
-    """The same for the 1x1 of a shortcut, where 2019 passed no pad."""
+def bare_convolution(data: Symbol, conv: Conv, name: str, options: LayerOptions, **window: Any) -> Symbol:
+    """The same with no pad but what `window` says: 2019 passed none to the 1x1 of a shortcut."""
     return sym.Convolution(
         data=data,
         num_filter=conv.filters,
@@ -51,12 +59,28 @@ def unpadded_convolution(data: Symbol, conv: Conv, name: str, options: Recogniti
         no_bias=True,
         workspace=options.workspace,
         name=name,
-        **padding,
+        **window,
     )
 
 
-def batch_norm(data: Symbol, name: str, options: RecognitionOptions) -> Symbol:
+def batch_norm(data: Symbol, name: str, options: LayerOptions) -> Symbol:
     return sym.BatchNorm(data=data, fix_gamma=False, eps=BN_EPS, momentum=options.bn_mom, name=name)
+
+
+def deformable_convolution(data: Symbol, filters: int, name: str) -> Symbol:
+    """3x3, its offsets by a 3x3, both with bias."""
+    window = {"kernel": (3, 3), "stride": (1, 1), "pad": (1, 1)}
+    offset = sym.Convolution(data=data, num_filter=18, name=f"{name}_offset", **window)
+    return sym._contrib_DeformableConvolution(
+        data=data,
+        offset=offset,
+        num_filter=filters,
+        num_deformable_group=1,
+        dilate=(1, 1),
+        no_bias=False,
+        name=name,
+        **window,
+    )
 
 
 def conv_block(

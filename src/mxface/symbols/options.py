@@ -30,6 +30,8 @@ class RecognitionOptions:
     """Checked on construction; a network reads some of them. ConfigError names the option and what it can be."""
 
     net_outputs: ClassVar[tuple[str, ...]] = NET_OUTPUTS
+    data_shape: ClassVar[tuple[int, int, int, int]] = (1, 3, 112, 112)
+    """(N, C, H, W) that a graph must be able to take unless the caller says otherwise."""
 
     emb_size: int = 512
     num_layers: int | None = None
