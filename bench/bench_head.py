@@ -14,12 +14,14 @@ import argparse
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from itertools import cycle
 
 import numpy as np
 
 from harness import Side, compare, mxnet_python, print_table, serve
 
 STEPS_PER_BLOCK = 3
+BATCHES = 8
 RATE = {"lr": 0.1, "momentum": 0.9, "wd": 0.0005}
 SCALE = 64.0
 SIDES = ("mxnet", "dense", "fused", "fused bf16")
@@ -27,14 +29,16 @@ SIDES = ("mxnet", "dense", "fused", "fused bf16")
 Step = Callable[[], None]
 
 
-def make_batch(classes: int, emb_size: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+def make_batches(classes: int, emb_size: int, batch: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Embeddings and labels that take turns, the same for every side."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal((batch, emb_size), np.float32), rng.integers(classes, size=batch)
+    return [
+        (rng.standard_normal((batch, emb_size), np.float32), rng.integers(classes, size=batch)) for _ in range(BATCHES)
+    ]
 
 
 def mxnet_side(classes: int, emb_size: int, batch: int) -> Step:
     import mxnet as mx
-
     from mxface.graph import Variable
     from mxface.symbols.heads import MARGINS, margin_softmax_loss
 
@@ -47,11 +51,13 @@ def mxnet_side(classes: int, emb_size: int, batch: int) -> Step:
     module.init_params(mx.init.Normal(0.01))
     settings = {"learning_rate": RATE["lr"], "momentum": RATE["momentum"], "wd": RATE["wd"], "rescale_grad": 1.0}
     module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=settings)
-    embedding, label = make_batch(classes, emb_size, batch)
-    fed = mx.io.DataBatch([mx.nd.array(embedding)], [mx.nd.array(label)])
+    batches = cycle(
+        mx.io.DataBatch([mx.nd.array(embedding)], [mx.nd.array(label)])
+        for embedding, label in make_batches(classes, emb_size, batch)
+    )
 
     def step() -> None:
-        module.forward_backward(fed)
+        module.forward_backward(next(batches))
         module.update()
         mx.nd.waitall()
 
@@ -68,11 +74,13 @@ def torch_side(classes: int, emb_size: int, batch: int, *, bf16: bool = False, d
     note_memory("torch")
     config = HeadConfig(num_classes=classes, emb_size=emb_size, s=SCALE, m2=0.5)
     head = SoftmaxHead(config, product_dtype=torch.bfloat16 if bf16 else None)
-    values, targets = make_batch(classes, emb_size, batch)
-    embedding, label = torch.from_numpy(values).requires_grad_(), torch.from_numpy(targets)
+    batches = cycle(
+        (torch.from_numpy(embedding).requires_grad_(), torch.from_numpy(label))
+        for embedding, label in make_batches(classes, emb_size, batch)
+    )
 
     def fused_step() -> None:
-        head.step(embedding, label, **RATE)
+        head.step(*next(batches), **RATE)
 
     if not dense:
         return fused_step
@@ -80,7 +88,7 @@ def torch_side(classes: int, emb_size: int, batch: int, *, bf16: bool = False, d
 
     def dense_step() -> None:
         optimizer.zero_grad()
-        head(embedding, label).loss.backward()
+        head(*next(batches)).loss.backward()
         optimizer.step()
 
     return dense_step

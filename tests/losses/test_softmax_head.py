@@ -139,13 +139,26 @@ def test_any_scale_is_safe_in_float32(scale: float) -> None:
     assert torch.isfinite(problem.head.fc7_weight).all()
 
 
-def test_ties_go_to_the_first_class_as_argmax() -> None:
-    problem = make_problem(5, 20, 4)
+@pytest.mark.parametrize("options", [{}, {"kind": "softmax", "no_bias": True}])
+def test_equal_logits_are_not_correct(options: dict[str, Any]) -> None:
+    problem = make_problem(5, 20, 4, **options)
     problem.embedding.zero_()
-    problem.label.copy_(torch.tensor([0, 3, 0, 19, 7]))
+    assert not problem.head(problem.embedding, problem.label).correct.any()
     output, gradient = problem.head.step(problem.embedding, problem.label, lr=0.1, momentum=0.9, wd=0)
-    assert output.correct.tolist() == [True, False, True, False, False]
+    assert not output.correct.any()
     assert torch.isfinite(gradient).all()
+
+
+def test_a_small_loss_is_not_rounded_away() -> None:
+    """At 1e-9 the probability is 1 in float32, so log-sum-exp minus the target's logit would be 0."""
+    problem = make_problem(1, 2, 2, dtype=torch.float32, kind="softmax", no_bias=True)
+    with torch.no_grad():
+        problem.head.fc7_weight.copy_(torch.tensor([[20.7, 0.0], [0.0, 0.0]]))
+    embedding, label = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+    output, gradient = problem.head.step(embedding, label, lr=0.1, momentum=0.9, wd=0)
+    probability_of_the_other = torch.exp(torch.tensor(-20.7))
+    torch.testing.assert_close(output.loss, probability_of_the_other)
+    torch.testing.assert_close(gradient[0, 0], -20.7 * probability_of_the_other)
 
 
 def test_a_refused_step_changes_nothing() -> None:

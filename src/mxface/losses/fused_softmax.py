@@ -1,7 +1,8 @@
 """Softmax over very many classes: two passes over the class centres, chunk by chunk; their gradient is never kept.
 
-The first pass computes logits and their log-sum-exp (running maximum, so any scale is safe); the second turns each
-chunk's logits into their gradient, adds its share to the features' gradient and moves the chunk's centres in place.
+The first pass finds log-sum-exp of all logits but the target's (running maximum, so any scale is safe); the second
+turns each chunk's logits into their gradient, adds its share to the features' gradient and moves the chunk's centres in
+place. The target stays apart, so that nothing cancels where its probability is near 1.
 
 Legend: B batch, C classes, D embedding size, K classes of one chunk. Logits lie as (C, B).
     cosine logits   z = s * x.w / |w|       the features x are normalised rows
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+LOG2_E = math.log2(math.e)
 NORM_EPSILON = 1e-10  # MXNet's L2Normalization: x / sqrt(sum x^2 + 1e-10)
 CHUNK_CLASSES = {"cpu": 2048, "cuda": 32768}  # CPU: a chunk stays in the cache; GPU: few launches
 KEPT_PRODUCT_BYTES = 256 << 20  # above it the second pass computes the products again instead of keeping (C, B) of them
@@ -43,10 +45,10 @@ class Target(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What the first pass finds, both (B,): log of the denominator; class of the largest logit (first of equals)."""
+    """Of all logits but the target's, both (B,): log-sum-exp, and the largest."""
 
-    log_denominator: Tensor
-    best_class: Tensor
+    log_others: Tensor
+    best_other: Tensor
 
 
 class SgdRate(NamedTuple):
@@ -76,19 +78,6 @@ class Workspace:
         return flat[:size].view(shape)
 
 
-class TargetCells:
-    """Finds the cells (class, row of the batch) of a batch's targets that lie among some classes."""
-
-    def __init__(self, label: Tensor) -> None:
-        self._classes, self._rows = label.sort()
-        self._listed = self._classes.tolist()
-
-    def among(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Cells in the (K, B) matrix of classes [start, stop): class - start, and row."""
-        inside = slice(bisect_left(self._listed, start), bisect_left(self._listed, stop))
-        return self._classes[inside] - start, self._rows[inside]
-
-
 class FusedStep:
     """The two passes for one batch: `score`, then `update`.
 
@@ -106,9 +95,10 @@ class FusedStep:
         workspace: Workspace,
     ) -> None:
         self._features = features
-        self._target = target
-        self._cells = TargetCells(target.label)
         self._centres = centres
+        self._target_row = target.label.argsort()  # by class: those of a chunk are a slice
+        self._target = Target(*(values[self._target_row] for values in target))
+        self._target_class = self._target.label.tolist()
         self._scale = scale
         self._product_dtype = product_dtype
         self._workspace = workspace
@@ -119,28 +109,32 @@ class FusedStep:
 
     def score(self) -> Scores:
         """First pass."""
-        maximum = torch.full_like(self._target.logit, -torch.inf)
-        denominator = torch.zeros_like(maximum)
-        best_class = torch.zeros_like(self._target.label)
+        best = torch.full_like(self._target.logit, torch.finfo(self._features.dtype).min)
+        total = torch.zeros_like(best)
         for start, stop in self._chunks():
             if self._scale is not None:
                 torch.div(self._scale, l2_norm(self._centres.weight[start:stop]), out=self._row_scale[start:stop])
             logits = self._logits(start, stop, second_pass=False)
-            cells = self._cells.among(start, stop)
-            logits[cells] = self._target.logit[cells[1]]
-            chunk_maximum, chunk_best = logits.max(dim=0)
-            best_class = torch.where(chunk_maximum > maximum, chunk_best + start, best_class)
-            new_maximum = torch.maximum(maximum, chunk_maximum)
-            denominator.mul_(torch.exp(maximum - new_maximum)).add_(logits.sub_(new_maximum).exp_().sum(dim=0))
-            maximum = new_maximum
-        return Scores(maximum + denominator.log(), best_class)
+            _, cells = self._targets(start, stop)
+            logits[cells] = -torch.inf
+            new_best = torch.maximum(best, logits.amax(dim=0))
+            total.mul_(torch.exp(best - new_best)).add_(exp_(logits.sub_(new_best)).sum(dim=0))
+            best = new_best
+        return Scores(best + total.log(), best)
 
     def update(self, scores: Scores, weight_rate: SgdRate, bias_rate: SgdRate) -> Tensor:
         """Second pass: move the centres; return the gradient (B, D) of the mean cross entropy by the features."""
         grad_features = torch.zeros_like(self._features)
+        log_others = scores.log_others[self._target_row]
+        grad_target = torch.sigmoid(log_others - self._target.logit) * self._target.slope / -self._batch_size
+        log_denominator = torch.empty_like(log_others)
+        log_denominator[self._target_row] = torch.logaddexp(log_others, self._target.logit)
+        share = log_denominator + math.log(self._batch_size)  # exp(z - share) is d mean cross entropy / d z
         for start, stop in self._chunks():
             logits = self._logits(start, stop, second_pass=True)
-            grad_logits = self._grad_logits(start, stop, logits, scores)
+            grad_logits = exp_(torch.sub(logits, share, out=self._matrix("grad", logits.shape)))
+            inside, cells = self._targets(start, stop)
+            grad_logits[cells], logits[cells] = grad_target[inside], self._target.plain_logit[inside]
             self._move_bias(start, stop, grad_logits, bias_rate)
             self._move_weight(start, stop, grad_logits, logits, weight_rate, grad_features)
         return grad_features
@@ -171,16 +165,10 @@ class FusedStep:
         weight = self._as_product("weight", self._centres.weight[start:stop])
         return torch.mm(weight, self._product_features.t(), out=products)
 
-    def _grad_logits(self, start: int, stop: int, logits: Tensor, scores: Scores) -> Tensor:
-        """d mean cross entropy / d logits, (K, B), both without the margin."""
-        share = scores.log_denominator + math.log(self._batch_size)  # of the mean: exp(z - share) = p / B
-        grad = torch.sub(logits, share, out=self._matrix("grad", logits.shape)).exp_()
-        cells = _, rows = self._cells.among(start, stop)
-        target = self._target
-        probability = torch.exp(target.logit[rows] - scores.log_denominator[rows])
-        grad[cells] = (probability - 1) * target.slope[rows] / self._batch_size
-        logits[cells] = target.plain_logit[rows]
-        return grad
+    def _targets(self, start: int, stop: int) -> tuple[slice, tuple[Tensor, Tensor]]:
+        """The targets among classes [start, stop): which of `_target`, and their cells in the (K, B) logits."""
+        inside = slice(bisect_left(self._target_class, start), bisect_left(self._target_class, stop))
+        return inside, (self._target.label[inside] - start, self._target_row[inside])
 
     def _move_bias(self, start: int, stop: int, grad_logits: Tensor, rate: SgdRate) -> None:
         if self._centres.bias is None or self._centres.bias_momentum is None:
@@ -228,3 +216,8 @@ def l2_norm(rows: Tensor) -> Tensor:
     """(N, D) -> (N, 1), with MXNet's epsilon under the root."""
     norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # writes no (N, D) of squares
     return torch.hypot(norm, norm.new_tensor(math.sqrt(NORM_EPSILON)))
+
+
+def exp_(values: Tensor) -> Tensor:
+    """exp in place. By exp2: torch's exp is MKL's, and four times as slow on AMD."""
+    return values.mul_(LOG2_E).exp2_()

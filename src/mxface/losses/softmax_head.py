@@ -69,7 +69,7 @@ class HeadConfig:
 
 
 class HeadOutput(NamedTuple):
-    """Mean cross entropy (scalar); per row (B,): cross entropy, and whether the label's logit is the largest (bool)."""
+    """Mean cross entropy (scalar); per row (B,): cross entropy, and whether the label's logit is above all others."""
 
     loss: Tensor
     cross_entropy: Tensor
@@ -121,9 +121,10 @@ class SoftmaxHead(nn.Module):
 
     def forward(self, embedding: Tensor, label: Tensor) -> HeadOutput:
         """The reference: the graph of 2019 under autograd. embedding (B, D), label (B,) int64."""
-        logits = self.logits(embedding, label)
+        logits, column = self.logits(embedding, label), label.unsqueeze(1)
         cross_entropy = F.cross_entropy(logits, label, reduction="none")
-        return HeadOutput(cross_entropy.mean(), cross_entropy, logits.argmax(dim=1) == label)
+        best_other = logits.scatter(1, column, -torch.inf).amax(dim=1, keepdim=True)
+        return HeadOutput(cross_entropy.mean(), cross_entropy, (logits.gather(1, column) > best_other).squeeze(1))
 
     @torch.no_grad()
     def step(
@@ -159,8 +160,8 @@ class SoftmaxHead(nn.Module):
                 workspace=self._workspace,
             )
             scores = fused.score()
-            cross_entropy = scores.log_denominator - target.logit
-            output = HeadOutput(cross_entropy.mean(), cross_entropy, scores.best_class == label)
+            cross_entropy = -F.logsigmoid(target.logit - scores.log_others)
+            output = HeadOutput(cross_entropy.mean(), cross_entropy, target.logit > scores.best_other)
             check(output)
             rates = (
                 SgdRate(lr * lr_mult.get(name, 1.0), momentum, wd * wd_mult.get(name, 1.0), rescale)
