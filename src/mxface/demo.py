@@ -21,7 +21,8 @@ from pathlib import Path
 from mxface.cli import HelpFormatter, command
 from mxface.errors import DataError
 
-NETWORK, LOSS, DATASET = "y1", "softmax", "orl"
+NETWORK, LOSS, DATASET = "y1", "cosface16", "orl"
+LAST_EPOCH = 5
 DATA = f"datasets/{DATASET}"
 MODEL = f"models/{NETWORK}-{LOSS}-{DATASET}/model"
 REPORT = f"models/{NETWORK}-{LOSS}-{DATASET}/verification.html"
@@ -116,7 +117,7 @@ def data_steps() -> list[Step]:
         ),
         Step(
             title="Packed: train.rec, train.idx and property",
-            words=["src/data/face2rec2.py", f"{DATA}/train", "--force", "1"],
+            words=["src/data/face2rec2.py", f"{DATA}/train", "--image-size", "112,112"],
         ),
         Step(
             title="The verification set: 900 pairs of the ten people held out",
@@ -145,7 +146,7 @@ def verification_step() -> Step:
     return Step(
         title="Judged on the ten people it never saw, beside plain pixels",
         words=[
-            *("src/eval/verification.py", "--data-dir", DATA, "--model", f"{MODEL},1", "--target", DATASET),
+            *("src/eval/verification.py", "--data-dir", DATA, "--model", f"{MODEL},{LAST_EPOCH}", "--target", DATASET),
             *("--baseline", "pixels", "--report", REPORT),
         ],
     )
@@ -156,7 +157,7 @@ def embedding_step() -> Step:
     return Step(
         title="Used: a photograph of somebody it never saw",
         words=[
-            *("test.py", "--model", f"../{MODEL},1", "--mtcnn-path", "../models/mtcnn"),
+            *("test.py", "--model", f"../{MODEL},{LAST_EPOCH}", "--mtcnn-path", "../models/mtcnn"),
             *(
                 word
                 for number in (1, 7)
@@ -177,7 +178,7 @@ def closing_table(verification: str, seconds: float) -> str:
     places = {
         "training data": f"{DATA}/train.rec, train.idx, property",
         "unseen people": f"{DATA}/orl.bin",
-        "the network": f"{MODEL}-symbol.json, {Path(MODEL).name}-0001.params",
+        "the network": f"{MODEL}-symbol.json, {Path(MODEL).name}-{LAST_EPOCH:04d}.params",
         "training curves": f"tensorboard --logdir {Path(MODEL).parent}",
         "the report": f"{REPORT} (opens in a browser, offline)",
     }
