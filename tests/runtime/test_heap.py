@@ -29,7 +29,7 @@ def run(count: int, mebibytes: int, *limits: int, **env: str) -> tuple[str, int]
     """What keep_freed_memory answered to each limit, and the page faults of the third pass over so many blocks."""
     finished = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, (count, mebibytes, *limits))],
-        env={**os.environ, **env},
+        env={**{key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}, **env},
         capture_output=True,
         text=True,
         check=True,
