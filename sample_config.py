@@ -140,10 +140,10 @@ dataset.retina.image_shape = (112, 112, 3)
 dataset.retina.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 
 # The recipe for small data: an epoch is ten batches of 30; every 30 batches ten people never trained on are verified.
-# The recipe for 300 images. With so few people the network has seen everything after some epochs; what counts is how
-# little it learns by heart. So: batches small enough for many steps, jitter and grey squares to make images differ, a
-# cosine margin at a low scale (loss.cosface16) instead of 64, and 15 epochs in all. Every model is kept (ckpt 2) and the
-# last one judged: the best of five by the very pairs that judge it would flatter the recipe.
+# The recipe for 300 images. With so few people the network has seen everything after a few epochs; what counts is how
+# little it learns by heart. So: small batches for many steps, jitter and grey squares to make images differ, a cosine
+# margin at a low scale (loss.cosface16) instead of 64, and few epochs. Every model is kept (ckpt 2) and the last one
+# judged: the best of them by the very pairs that judge it would flatter the recipe.
 dataset.orl = edict()
 dataset.orl.dataset = "orl"
 dataset.orl.dataset_path = "datasets/orl"

@@ -1,8 +1,9 @@
 """Where the tests find real data, and what runs by default.
 
 `$MXFACE_ORACLE` and `$MXFACE_ASSETS` (default `../shared/oracle`, `../shared/assets` beside the repository) hold golden
-numbers and real models. A test that needs them takes the fixture `oracle` or `assets` and is skipped, saying so, without.
-`slow` tests run only with `--slow` (`make test-all`); `mxnet` tests only where MXNet can be imported; `gpu` ones only with CUDA.
+numbers and real models. A test that needs them takes the fixture `oracle` or `assets` and is skipped, saying so, where
+they are not. `slow` tests run only with `--slow` (`make test-all`); `mxnet` tests only where MXNet can be imported;
+`gpu` tests only with CUDA.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from tests.support import ASSETS, ORACLE
 
 os.environ.setdefault("MXNET_SUBGRAPH_BACKEND", "NONE")

@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mxface.errors import MxfaceError
 
@@ -47,7 +48,7 @@ def command(main: Main) -> Callable[..., int]:
 
 def program_name() -> str:
     """The name a user typed, for messages."""
-    return os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "mxface"
+    return Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "mxface"
 
 
 def setup_logging(level: int = logging.INFO) -> None:

@@ -37,7 +37,7 @@ DESCRIPTION = """\
 Train a face recognition network on <dataset_path>/train.rec and verify it on the .bin sets beside it.
 
   CUDA_VISIBLE_DEVICES='0' python -u train.py --network r100 --loss arcface --dataset emore
-  CUDA_VISIBLE_DEVICES='' python -u train.py --network y1 --loss softmax --dataset orl     # small data, on the CPU
+  CUDA_VISIBLE_DEVICES='' python -u train.py --network y1 --loss cosface16 --dataset orl     # small data, on the CPU
 
 Settings come from config.py (a copy of sample_config.py); --network, --loss and --dataset name entries in it.
 Output: <models-root>/<network>-<loss>-<dataset>/ with model-symbol.json, model-NNNN.params, state/ and tensorboard/."""

@@ -15,6 +15,7 @@ from mxface.graph import Symbol
 from mxface.loaders import Batch
 from mxface.losses import HeadOutput, SoftmaxHead
 from mxface.lower import export_params, lower
+from mxface.runtime.heap import keep_freed_memory
 from mxface.train.config import TrainConfig
 from mxface.train.optimizer import NO_MULTIPLIERS, SGD, Multipliers
 
@@ -36,6 +37,8 @@ class Learner:
         multipliers: Multipliers = NO_MULTIPLIERS,
     ) -> None:
         self.device = device
+        if device.type == "cpu":
+            keep_freed_memory()  # a third of a step goes into page faults otherwise (docs/LOG.md)
         self.backbone = lower(embedding, params).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = head.to(device)
         self.optimizer = SGD(
