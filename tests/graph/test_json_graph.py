@@ -60,9 +60,9 @@ def test_old_names_of_operators_become_todays() -> None:
 
 
 def test_an_unknown_operator_is_refused_with_its_node() -> None:
-    nodes = [DATA, {"op": "Custom", "name": "loss", "attrs": {"op_type": "x"}, "inputs": [[0, 0, 0]]}]
+    nodes = [DATA, {"op": "Correlation", "name": "loss", "attrs": {}, "inputs": [[0, 0, 0]]}]
     with pytest.raises(
-        UnsupportedOperatorError, match=r"operator Custom \(node 'loss'\) is not supported; supported are"
+        UnsupportedOperatorError, match=r"operator Correlation \(node 'loss'\) is not supported; supported are"
     ):
         symbol_from_text(graph_text(nodes, [[1, 0, 0]]))
 

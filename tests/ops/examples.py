@@ -115,6 +115,12 @@ EXAMPLES = [
     Example("Crop", (MAP, (1, 1, 5, 3)), {}, ((2, 4, 5, 3),)),
     Example("Crop", (MAP,), {"h_w": (2, 3), "offset": (4, 3)}, ((2, 4, 2, 3),)),
     Example("Crop", (MAP,), {"h_w": (2, 3), "center_crop": True}, ((2, 4, 2, 3),)),
+    Example(
+        "Custom",
+        ((2, 2, 12), (2, 12)),
+        {"op_type": "rpn_fpn_ohem3", "stride": "8", "network": "mnet", "dataset": "retinaface", "prefix": "face"},
+        ((2, 12), (2, 12, 1), (2, 1)),
+    ),
     Example("add_n", (ROW, ROW, ROW), {}, (ROW,)),
     Example("Flatten", (MAP,), {}, ((2, 144),)),
     Example(

@@ -65,6 +65,6 @@ def test_a_name_is_registered_once() -> None:
 
 def test_an_unknown_operator_is_refused_with_what_there_is() -> None:
     with pytest.raises(
-        UnsupportedOperatorError, match=r"operator Custom \(node 'loss'\) is not supported; .*BatchNorm"
+        UnsupportedOperatorError, match=r"operator Correlation \(node 'loss'\) is not supported; .*BatchNorm"
     ):
-        find_operator("Custom", "loss")
+        find_operator("Correlation", "loss")

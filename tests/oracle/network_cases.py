@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,13 @@ from mxface.graph import Symbol
 from mxface.symbols import FAMILIES, get_symbol
 from mxface.symbols.gender_age import gender_age_loss
 
-FAMILY_OF_FOLDER = {"recog": "recognition", "src": "src", "ga": "gender_age", "align": "alignment"}
+FAMILY_OF_FOLDER = {
+    "recog": "recognition",
+    "src": "src",
+    "ga": "gender_age",
+    "align": "alignment",
+    "retina": "retinaface",
+}
 """What stands before the `_` of a folder -> the family of get_symbol."""
 
 
@@ -39,7 +47,7 @@ class NetworkCase:
 
     @property
     def network(self) -> str:
-        return self.path.parent.name.partition("_")[2]
+        return self.path.parent.name.partition("_")[2] or str(self.facts["call"]["named_network"])
 
     @property
     def symbol_path(self) -> Path:
@@ -70,6 +78,9 @@ class NetworkCase:
             options.pop(key, None)
         if call.get("graph", "").startswith("training"):
             options["training"] = True
+        if "backbone" in call:
+            options["backbone"] = build_backbone(call["backbone"])
+            assert not options.pop("DENSE_ANCHOR")  # NUM_ANCHORS tells what it would change
         return get_symbol(self.network, family=self.family, **options)
 
     def build_gender_age_loss(self, options: dict[str, Any]) -> Symbol:
@@ -77,6 +88,19 @@ class NetworkCase:
         batch_size = options.pop("per_batch_size")
         assert options.pop("network")[0] == self.network[1]
         return gender_age_loss(get_symbol(self.network, family=self.family, **options), batch_size=batch_size)
+
+
+def build_backbone(text: str) -> Symbol:
+    """From `gender-age/fmobilenet get_symbol(202, multiplier=0.25) internals conv_14_relu_output`."""
+    match = re.fullmatch(r"gender-age/(\w+) get_symbol\((.*)\) internals (\w+)", text)
+    assert match, text
+    name, call, output = match.groups()
+    arguments = ast.parse(f"f({call})", mode="eval").body
+    assert isinstance(arguments, ast.Call)
+    positional = zip(("num_classes", "num_layers"), arguments.args, strict=False)
+    options = {key: ast.literal_eval(value) for key, value in positional}
+    options.update({str(keyword.arg): ast.literal_eval(keyword.value) for keyword in arguments.keywords})
+    return get_symbol(name, family="gender_age", **options).get_internals()[output]
 
 
 def find_cases() -> list[NetworkCase]:

@@ -1,4 +1,4 @@
-"""Every graph of the original that our operators can hold is read, sized and written back to the byte.
+"""Every graph of the original is read, sized and written back to the byte.
 
 One variant a family by default, all of them among the slow tests.
 """
@@ -6,14 +6,12 @@ One variant a family by default, all of them among the slow tests.
 from __future__ import annotations
 
 import gzip
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.oracle.network_cases import CASES, NetworkCase
 
-from mxface.errors import UnsupportedOperatorError
 from mxface.graph import symbol_from_text
 from mxface.ops import OPS
 
@@ -32,17 +30,12 @@ def marked_cases() -> Iterator[object]:
 def test_the_oracle_has_cases(oracle: Path) -> None:
     if not WITH_FILE:
         pytest.skip(f"{oracle} has no graph files (they are not needed: crc32 figures stand for them)")
-    assert any(set(case.facts["op_histogram"]) <= set(OPS) for case in WITH_FILE)
+    assert all(set(case.facts["op_histogram"]) <= set(OPS) for case in WITH_FILE)
 
 
 @pytest.mark.parametrize("case", list(marked_cases()))
 def test_a_graph_is_read_sized_and_written_back(case: NetworkCase) -> None:
     text = gzip.decompress(case.symbol_path.read_bytes()).decode()
-    missing = Counter({op: n for op, n in case.facts["op_histogram"].items() if op not in OPS})
-    if missing:
-        with pytest.raises(UnsupportedOperatorError, match=f"operator ({'|'.join(missing)}) "):
-            symbol_from_text(text)
-        return
     symbol = symbol_from_text(text)
     assert symbol.tojson() == text
     arguments, outputs, states = symbol.infer_shape(**case.inputs)

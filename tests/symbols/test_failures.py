@@ -10,6 +10,7 @@ import pytest
 from tests.support import ORACLE
 
 from mxface.errors import ConfigError
+from mxface.graph import Symbol
 from mxface.symbols import FAMILIES, get_symbol
 
 Call = tuple[str, str]
@@ -26,6 +27,12 @@ FAMILY_OF_FOLDER = {RECOGNITION: "recognition", SRC: "src"}
 TOO_SMALL_FOR_GDC = r"cannot take images of 112x112: Convolution 'conv_6dw7_7_.*window of 7 does not fit"
 NOT_THE_CHANNELS_OF_GDC = "Convolution 'conv_6dw7_7_conv2d': num_group 512 does not divide"
 NOT_THE_CHANNELS_OF_GNAP = "elemwise_mul '_mul1': shape .* does not agree with"
+
+
+def r18_backbone() -> Symbol:
+    network = get_symbol("fresnet", family="gender_age", num_layers=18, net_input=0)
+    return network.get_internals()["relu1_output"]
+
 
 REFUSALS: dict[Call, list[tuple[dict[str, Any], str]]] = {
     (f"{RECOGNITION}/fresnet.py", "any depth, net_unit=4"): [
@@ -67,6 +74,12 @@ REFUSALS: dict[Call, list[tuple[dict[str, Any], str]]] = {
         ({"net_binarize": True, "net_sta": sta}, "net_binarize=True needs operators of a private MXNet")
         for sta in (0, 1)
     ],
+    ("RetinaFace", "max_feat_channel smaller than the width at stride 32 (r18 backbone, 256)"): [
+        (
+            {"backbone": r18_backbone(), "max_feat_channel": 256},
+            "no map of at most max_feat_channel=256 channels with stride 32",
+        ),
+    ],
 }
 """What was given, and what we say."""
 
@@ -97,7 +110,9 @@ def test_every_failure_of_a_network_that_is_built_is_here(oracle: Path) -> None:
     assert {call for call in CALLS if is_built(call[0])} == REFUSALS.keys() | MENDED.keys()
 
 
-@pytest.mark.parametrize(("call", "options", "message"), REFUSED, ids=[f"{call}-{given}" for call, given, _ in REFUSED])
+@pytest.mark.parametrize(
+    ("call", "options", "message"), REFUSED, ids=[f"{call[0]}: {call[1]}" for call, _, _ in REFUSED]
+)
 def test_refused_in_words(call: Call, options: dict[str, Any], message: str) -> None:
     family, name = network_of(call[0])
     with pytest.raises(ConfigError, match=message):

@@ -10,6 +10,7 @@ from mxface.ops import (
     concat,
     convolution,
     crop,
+    custom,
     deconvolution,
     deformable_convolution,
     dropout,

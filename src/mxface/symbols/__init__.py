@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from mxface.errors import ConfigError, GraphError
@@ -37,7 +37,7 @@ def get_symbol(
     checked = _check_options(name, family, options)
     call = f"{name}({', '.join(f'{key}={value!r}' for key, value in options.items())})"
     try:
-        with network_names():
+        with network_names(after=checked.nodes_before):
             symbol = networks[name].build(checked)
     except GraphError as exc:
         raise ConfigError(f"{call} cannot be built: {exc}") from exc
@@ -67,6 +67,10 @@ def _check_options(name: str, family: str, given: Mapping[str, Any]) -> Any:
     if twice:
         raise ConfigError(f"{name} is given {twice[0]} and {keywords[twice[0]]}, which are one option; give it once")
     options = {**network.defaults, **{keywords.get(key, key): value for key, value in given.items()}}
+    required = [option.name for option in fields(FAMILIES[family].options) if option.default is MISSING]
+    for option in required:
+        if option not in options:
+            raise ConfigError(f"{name} needs the option {option}")
     checked = FAMILIES[family].options(**options)
     ignored = {
         option.name: network.defaults.get(option.name, option.default)

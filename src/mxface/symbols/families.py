@@ -20,6 +20,7 @@ from mxface.symbols.fresnet import build_fresnet, build_src_fresnet
 from mxface.symbols.fxception import build_fxception
 from mxface.symbols.heatmap import HeatmapOptions, build_heatmap
 from mxface.symbols.options import SRC_KEYWORDS, RecognitionOptions, SrcOptions
+from mxface.symbols.retinaface import RETINAFACE_KEYWORDS, RetinaFaceOptions, build_retinaface
 from mxface.symbols.spherenet import build_spherenet
 
 HEAD_OPTIONS = frozenset({"emb_size", "net_output", "net_act", "head_bn_mom"})
@@ -97,5 +98,17 @@ FAMILIES = {
     "alignment": Family(
         HeatmapOptions,
         {"heatmap": Network(build_heatmap, all_options(HeatmapOptions))},
+    ),
+    "retinaface": Family(
+        RetinaFaceOptions,
+        {
+            "mnet": Network(
+                build_retinaface,
+                all_options(RetinaFaceOptions),
+                {"network": "mnet", "head_filter_num": 64, "landmark_lr_mult": 2.5, "max_feat_channel": 8888},
+            ),
+            "resnet": Network(build_retinaface, all_options(RetinaFaceOptions)),
+        },
+        RETINAFACE_KEYWORDS,
     ),
 }

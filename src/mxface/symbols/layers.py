@@ -17,11 +17,16 @@ class Conv(NamedTuple):
     stride: int = 1
 
 
-class LayerOptions(Protocol):
-    """What all layers of a network share: BatchNorm's momentum, and MXNet's scratch memory for a convolution (MB)."""
+class BatchNormOptions(Protocol):
+    """`bn_mom` is the weight of the old value in the moving statistics."""
 
     @property
     def bn_mom(self) -> float: ...
+
+
+class LayerOptions(BatchNormOptions, Protocol):
+    """`workspace` is MXNet's scratch memory for a convolution, in MB."""
+
     @property
     def workspace(self) -> int: ...
 
@@ -63,12 +68,12 @@ def bare_convolution(data: Symbol, conv: Conv, name: str, options: LayerOptions,
     )
 
 
-def batch_norm(data: Symbol, name: str, options: LayerOptions) -> Symbol:
+def batch_norm(data: Symbol, name: str, options: BatchNormOptions) -> Symbol:
     return sym.BatchNorm(data=data, fix_gamma=False, eps=BN_EPS, momentum=options.bn_mom, name=name)
 
 
-def deformable_convolution(data: Symbol, filters: int, name: str) -> Symbol:
-    """3x3, its offsets by a 3x3, both with bias."""
+def deformable_convolution(data: Symbol, filters: int, name: str, **more: Any) -> Symbol:
+    """3x3, its offsets by a 3x3, both with bias; `more` are attributes of the convolution itself."""
     window = {"kernel": (3, 3), "stride": (1, 1), "pad": (1, 1)}
     offset = sym.Convolution(data=data, num_filter=18, name=f"{name}_offset", **window)
     return sym._contrib_DeformableConvolution(
@@ -76,10 +81,10 @@ def deformable_convolution(data: Symbol, filters: int, name: str) -> Symbol:
         offset=offset,
         num_filter=filters,
         num_deformable_group=1,
-        dilate=(1, 1),
         no_bias=False,
         name=name,
         **window,
+        **more,
     )
 
 
@@ -114,3 +119,8 @@ def conv_bn(
         name=f"{name}_conv2d",
     )
     return sym.BatchNorm(data=convolved, name=f"{name}_batchnorm", **bn)
+
+
+def double(data: Symbol, name: str) -> Symbol:
+    """Twice the size, every value repeated."""
+    return sym.UpSampling(data, scale=2, sample_type="nearest", workspace=512, num_args=1, name=name)

@@ -5,10 +5,12 @@ The networks of src/symbols and gender-age took keywords instead (`version_se`);
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from mxface.errors import ConfigError
+from mxface.graph import Node
 from mxface.ops.activation import ACTIVATION_TYPES
 
 NET_OUTPUTS = ("E", "F", "FC", "G", "GAP", "GDC", "GNAP", "H", "I", "J", "Z")
@@ -26,12 +28,25 @@ SRC_KEYWORDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecognitionOptions:
+class NetworkOptions:
+    """What get_symbol asks of the options of any family."""
+
+    @property
+    def data_shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W) that a graph must be able to take unless the caller says otherwise."""
+        return 1, 3, 112, 112
+
+    @property
+    def nodes_before(self) -> Sequence[Node]:
+        """What is built upon: automatic names go on from there."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecognitionOptions(NetworkOptions):
     """Checked on construction; a network reads some of them. ConfigError names the option and what it can be."""
 
     net_outputs: ClassVar[tuple[str, ...]] = NET_OUTPUTS
-    data_shape: ClassVar[tuple[int, int, int, int]] = (1, 3, 112, 112)
-    """(N, C, H, W) that a graph must be able to take unless the caller says otherwise."""
 
     emb_size: int = 512
     num_layers: int | None = None

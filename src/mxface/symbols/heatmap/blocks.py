@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from mxface.graph import Symbol, sym
 from mxface.symbols.heatmap.grids import channel_grid
-from mxface.symbols.heatmap.layers import conv_bn, conv_bn_relu, double, max_pooling, relu
-from mxface.symbols.layers import Conv, LayerOptions, bare_convolution, batch_norm
+from mxface.symbols.heatmap.layers import conv_bn, conv_bn_relu, max_pooling, relu
+from mxface.symbols.layers import Conv, LayerOptions, bare_convolution, batch_norm, double
 
 
 class Block(Protocol):

@@ -17,8 +17,8 @@ from functools import cache
 from typing import NamedTuple
 
 from mxface.graph import Symbol, sym
-from mxface.symbols.heatmap.layers import double, grid_convolution, max_pooling, relu
-from mxface.symbols.layers import LayerOptions, batch_norm
+from mxface.symbols.heatmap.layers import grid_convolution, max_pooling, relu
+from mxface.symbols.layers import LayerOptions, batch_norm, double
 
 CHANNEL_GRID_SIZE = 4
 
@@ -80,7 +80,7 @@ def scale_grid(
             kernel=(2, 2),
             stride=(2, 2),
             workspace=options.workspace,
-            attr={"__lr_mult__": "1.0"},
+            lr_mult=1.0,
             name=upsampling,
         )
         return relu(batch_norm(body, f"{place}_y_bn", options), f"{place}_y_act")

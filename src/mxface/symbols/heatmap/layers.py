@@ -6,12 +6,16 @@ from mxface.graph import Symbol, sym
 from mxface.symbols.layers import Conv, LayerOptions, bare_convolution, batch_norm, convolution, deformable_convolution
 
 
+def deformable_3x3(data: Symbol, filters: int, name: str) -> Symbol:
+    return deformable_convolution(data, filters, name, dilate=(1, 1))
+
+
 def conv_bn_relu(
     data: Symbol, filters: int, name: str, options: LayerOptions, *, kernel: int = 1, deformable: bool = False
 ) -> Symbol:
     """A deformable convolution is 3x3."""
     if deformable:
-        body = batch_norm(deformable_convolution(data, filters, f"{name}_conv"), f"{name}_bn", options)
+        body = batch_norm(deformable_3x3(data, filters, f"{name}_conv"), f"{name}_bn", options)
     else:
         body = conv_bn(data, filters, name, options, kernel=kernel)
     return relu(body, f"{name}_relu")
@@ -35,8 +39,3 @@ def relu(data: Symbol, name: str | None = None) -> Symbol:
 def max_pooling(data: Symbol) -> Symbol:
     """Half the size."""
     return sym.Pooling(data=data, kernel=(2, 2), stride=(2, 2), pad=(0, 0), pool_type="max")
-
-
-def double(data: Symbol, name: str) -> Symbol:
-    """Twice the size, every value repeated."""
-    return sym.UpSampling(data, scale=2, sample_type="nearest", workspace=512, num_args=1, name=name)

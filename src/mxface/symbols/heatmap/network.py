@@ -14,17 +14,17 @@ from mxface.errors import ConfigError
 from mxface.graph import Symbol, Variable, sym
 from mxface.symbols.heatmap.blocks import BLOCKS, hourglass
 from mxface.symbols.heatmap.grids import scale_grid
-from mxface.symbols.heatmap.layers import conv_bn_relu, max_pooling, relu
+from mxface.symbols.heatmap.layers import conv_bn_relu, deformable_3x3, max_pooling, relu
 from mxface.symbols.heatmap.loss import LANDMARKS, loss_outputs, mirror_distance, spatial_cross_entropy
-from mxface.symbols.layers import Conv, batch_norm, convolution, deformable_convolution, normalize_pixels
-from mxface.symbols.options import require_member, require_positive
+from mxface.symbols.layers import Conv, batch_norm, convolution, normalize_pixels
+from mxface.symbols.options import NetworkOptions, require_member, require_positive
 
 STEM_FILTERS, RES0_FILTERS, FILTERS = 64, 128, 256
 LEAST_STEM_FILTERS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeatmapOptions:
+class HeatmapOptions(NetworkOptions):
     """Keys of 2019's alignment config. ConfigError names the option and what it can be."""
 
     bn_mom: ClassVar[float] = 0.9
@@ -54,7 +54,6 @@ class HeatmapOptions:
 
     @property
     def data_shape(self) -> tuple[int, int, int, int]:
-        """(N, C, H, W) that the graph must be able to take."""
         batch = self.per_batch_size if self.training else 1
         return batch, 3, self.input_img_size, self.input_img_size
 
@@ -97,7 +96,7 @@ def build_heatmap(options: HeatmapOptions) -> Symbol:
                 pointwise(heatmap, filters, f"stack{stack}_out2", options),
             )
             if options.net_dcn in (1, 3):
-                body = deformable_convolution(body, filters, f"stack{stack}_out3")
+                body = deformable_3x3(body, filters, f"stack{stack}_out3")
     return loss_outputs(losses, distances, heatmap) if options.training else heatmap
 
 
@@ -129,7 +128,7 @@ def stack_features(body: Symbol, filters: int, stack: int, options: HeatmapOptio
 
 def scores(features: Symbol, name: str, options: HeatmapOptions) -> Symbol:
     if options.net_dcn >= 2:
-        return deformable_convolution(features, options.num_classes, name)
+        return deformable_3x3(features, options.num_classes, name)
     return pointwise(features, options.num_classes, name, options)
 
 
