@@ -139,7 +139,6 @@ dataset.retina.num_classes = 93431
 dataset.retina.image_shape = (112, 112, 3)
 dataset.retina.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 
-# The recipe for small data: an epoch is ten batches of 30; every 30 batches ten people never trained on are verified.
 # The recipe for 300 images. With so few people the network has seen everything after a few epochs; what counts is how
 # little it learns by heart. So: small batches for many steps, jitter and grey squares to make images differ, a cosine
 # margin at a low scale (loss.cosface16) instead of 64, and few epochs. Every model is kept (ckpt 2) and the last one

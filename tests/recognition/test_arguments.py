@@ -54,6 +54,7 @@ def test_data_path_is_found_from_the_folder_of_the_config(config: Path, monkeypa
     monkeypatch.chdir(config.parent)
     assert parse(config, "--dataset", "orl").run.data.dataset_path == folder
     folder.rmdir()
+    monkeypatch.setattr("sys.argv", ["train.py"])
     with pytest.raises(ConfigError, match=r"dataset_path datasets/orl is not a folder: looked for .*datasets/orl"):
         parse(config, "--dataset", "orl")
 

@@ -137,8 +137,10 @@ def warn_unknown_keys(settings: Mapping[str, Any], defaults: Mapping[str, Any], 
 
 
 def resolve_dataset_path(path: Path, config_folder: Path) -> Path:
-    """The first `path` that exists under the working directory, the command's folder, the root, the config's folder."""
-    candidates = list(dict.fromkeys((folder / path).resolve() for folder in (*search_folders(), config_folder)))
+    """The first `path` that exists under the working directory, the config's folder, the command's folder, the root."""
+    candidates = list(
+        dict.fromkeys((folder / path).resolve() for folder in (Path.cwd(), config_folder, *search_folders()))
+    )
     found = next((candidate for candidate in candidates if candidate.is_dir()), None)
     if found is None:
         places = ", ".join(map(str, candidates))
