@@ -6,7 +6,7 @@
 `config` holds what has no flag, `default` the flags' defaults. The entries named by --loss, --network and --dataset are
 laid over both, in this order, and a flag given on the command line wins. recognition/ has a copy of the root's file.
 
-A recipe for small data (about two minutes on two CPU cores; `make demo` makes the data set):
+A recipe for small data (about four minutes on two CPU cores; `make demo` makes the data set):
 
     python -u train.py --network y1 --loss cosface16 --dataset orl
 
@@ -152,9 +152,9 @@ dataset.orl.val_targets = ["orl"]
 dataset.orl.data_color = 1
 dataset.orl.data_cutoff = 56
 dataset.orl.per_batch_size = 30
-dataset.orl.lr_steps = "90,127"
-dataset.orl.max_steps = 149
-dataset.orl.verbose = 30
+dataset.orl.lr_steps = "180,254"
+dataset.orl.max_steps = 299
+dataset.orl.verbose = 60
 dataset.orl.frequent = 5
 dataset.orl.ckpt = 2
 
