@@ -1,4 +1,4 @@
-"""Every embedding network that get_symbol knows."""
+"""Every network that get_symbol knows; those that end in an embedding."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from tests.symbols.smallest import DEPTHS, NETWORKS, build, parameters
 
 from mxface.errors import ConfigError
 from mxface.graph import NameManager
@@ -14,21 +15,10 @@ from mxface.symbols.embedding_heads import embedding_head
 from mxface.symbols.fresnet import UNITS_PER_STAGE
 from mxface.symbols.options import NET_OUTPUTS, SRC_NET_OUTPUTS
 
-NETWORKS = [
-    (family, name)
-    for family, members in FAMILIES.items()
-    if "emb_size" in option_names(family)
-    for name in members.networks
-]
-"""Those that end in an embedding."""
+EMBEDDINGS = [(family, name) for family, name in NETWORKS if "emb_size" in option_names(family)]
 
-DEPTHS = {"fresnet": (18, 34), "fdensenet": (121, 169), "fdpn": (68, 92), "spherenet": (20, 36)}
-"""The two smallest `num_layers` of the networks that need one."""
-
-PARAMETERS = [
-    pytest.param(family, name, marks=pytest.mark.slow if name == "fxception" else ()) for family, name in NETWORKS
-]
-"""fxception's 35 000 nodes are built in two seconds."""
+every_network = pytest.mark.parametrize(("family", "name"), parameters(NETWORKS))
+every_embedding = pytest.mark.parametrize(("family", "name"), parameters(EMBEDDINGS))
 
 CHANGES: dict[str, Any] = {
     "emb_size": 64,
@@ -47,11 +37,6 @@ CHANGES: dict[str, Any] = {
 """Another value of every option (by the default, where it is not the same for all networks)."""
 
 
-def build(name: str, **options: Any) -> Any:
-    needed = {"num_layers": DEPTHS[name][0]} if name in DEPTHS else {}
-    return get_symbol(name, **{**needed, **options})
-
-
 def another_value(family: str, name: str, option: str) -> Any:
     if option == "num_layers":
         return DEPTHS[name][1] if name in DEPTHS else 34
@@ -59,19 +44,19 @@ def another_value(family: str, name: str, option: str) -> Any:
     return value[FAMILIES[family].networks[name].defaults.get(option, False)] if isinstance(value, dict) else value
 
 
-@pytest.mark.parametrize(("family", "name"), NETWORKS)
+@every_embedding
 def test_the_embedding_is_fc1(family: str, name: str) -> None:
     symbol = build(name, family=family, emb_size=64)
     assert symbol.list_outputs() == ["fc1_output"]
     assert symbol.infer_shape(data=(2, 3, 112, 112))[1] == [(2, 64)]
 
 
-@pytest.mark.parametrize(("family", "name"), PARAMETERS)
+@every_network
 def test_built_twice_it_has_the_same_names(family: str, name: str) -> None:
     assert build(name, family=family).tojson() == build(name, family=family).tojson()
 
 
-@pytest.mark.parametrize(("family", "name"), PARAMETERS)
+@every_embedding
 def test_inside_a_name_manager_counters_go_on(family: str, name: str) -> None:
     with NameManager():
         first, second = build(name, family=family), build(name, family=family)
@@ -79,14 +64,14 @@ def test_inside_a_name_manager_counters_go_on(family: str, name: str) -> None:
     assert "_minusscalar1_output" in second.get_internals().list_outputs()
 
 
-@pytest.mark.parametrize(("family", "name"), NETWORKS)
+@every_network
 def test_what_a_network_reads_are_options(family: str, name: str) -> None:
     network = FAMILIES[family].networks[name]
     assert network.reads | network.defaults.keys() <= set(option_names(family))
     assert set(FAMILIES[family].keywords.values()) <= set(option_names(family))
 
 
-@pytest.mark.parametrize(("family", "name"), PARAMETERS)
+@every_embedding
 def test_what_a_network_reads_changes_it_and_nothing_else_does(
     family: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -105,7 +90,7 @@ def test_what_a_network_reads_changes_it_and_nothing_else_does(
             assert f"{name} does not read {option}=" in caplog.text
 
 
-@pytest.mark.parametrize(("family", "name"), PARAMETERS)
+@every_embedding
 def test_a_keyword_is_another_name_of_its_option(family: str, name: str) -> None:
     for keyword, option in FAMILIES[family].keywords.items():
         value = another_value(family, name, option)

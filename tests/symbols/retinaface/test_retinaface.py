@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import pytest
+from tests.symbols import smallest
 
 from mxface.errors import ConfigError
 from mxface.graph import Symbol, Variable
@@ -17,14 +17,8 @@ SIDE = 128
 STRIDES = (128, 64, 32, 16, 8, 4)
 
 
-@cache
-def backbone() -> Symbol:
-    network = get_symbol("fmobilenet", family="gender_age", net_multiplier=0.25, net_input=0, net_output="GAP")
-    return network.get_internals()["conv_14_relu_output"]
-
-
-def build(name: str = "mnet", **options: Any) -> Symbol:
-    return get_symbol(name, family="retinaface", **{"backbone": backbone(), **options})
+def build(network: str = "mnet", **options: Any) -> Symbol:
+    return smallest.build(network, family="retinaface", **options)
 
 
 def output_shapes(symbol: Symbol) -> dict[str, Shape]:
@@ -96,14 +90,14 @@ def test_names_go_on_behind_those_of_the_backbone() -> None:
 
 
 def test_the_last_layer_of_each_stride_is_built_upon() -> None:
-    layers = {stride: layer.name for stride, layer in backbone_layers(backbone(), 9999).items()}
+    layers = {stride: layer.name for stride, layer in backbone_layers(smallest.small_backbone(), 9999).items()}
     assert [layers[stride] for stride in (4, 8, 16, 32)] == [
         "conv_4_relu",
         "conv_6_relu",
         "conv_12_relu",
         "conv_14_relu",
     ]
-    assert backbone_layers(backbone(), 128)[32].name == "conv_13_dw_relu"  # conv_13 has 256 channels
+    assert backbone_layers(smallest.small_backbone(), 128)[32].name == "conv_13_dw_relu"  # conv_13 has 256 channels
 
 
 def test_one_set_of_weights_for_all_strides() -> None:
