@@ -123,6 +123,87 @@ network.mnas025.emb_size = 256
 network.mnas025.net_output = "GDC"
 network.mnas025.net_multiplier = 0.25
 
+# The networks of src/train_softmax.py; src_ where another network above has their name of 2019.
+
+network.src_r101 = edict()  # from 101 layers on they have bottlenecks
+network.src_r101.net_family = "src"
+network.src_r101.net_name = "fresnet"
+network.src_r101.num_layers = 101
+
+network.src_r152 = edict()
+network.src_r152.net_family = "src"
+network.src_r152.net_name = "fresnet"
+network.src_r152.num_layers = 152
+
+network.src_y1 = edict()
+network.src_y1.net_family = "src"
+network.src_y1.net_name = "fmobilefacenet"
+
+network.src_m1 = edict()
+network.src_m1.net_family = "src"
+network.src_m1.net_name = "fmobilenet"
+
+network.m2 = edict()
+network.m2.net_family = "src"
+network.m2.net_name = "fmobilenetv2"
+
+network.src_d121 = edict()
+network.src_d121.net_family = "src"
+network.src_d121.net_name = "fdensenet"
+network.src_d121.num_layers = 121
+
+network.src_d169 = edict()
+network.src_d169.net_family = "src"
+network.src_d169.net_name = "fdensenet"
+network.src_d169.num_layers = 169
+
+network.dpn68 = edict()
+network.dpn68.net_family = "src"
+network.dpn68.net_name = "fdpn"
+network.dpn68.num_layers = 68
+
+network.dpn92 = edict()
+network.dpn92.net_family = "src"
+network.dpn92.net_name = "fdpn"
+network.dpn92.num_layers = 92
+
+network.dpn107 = edict()
+network.dpn107.net_family = "src"
+network.dpn107.net_name = "fdpn"
+network.dpn107.num_layers = 107
+
+network.dpn131 = edict()
+network.dpn131.net_family = "src"
+network.dpn131.net_name = "fdpn"
+network.dpn131.num_layers = 131
+
+network.i = edict()
+network.i.net_family = "src"
+network.i.net_name = "finception_resnet_v2"
+
+network.n = edict()
+network.n.net_family = "src"
+network.n.net_name = "fnasnet"
+
+network.x = edict()
+network.x.net_family = "src"
+network.x.net_name = "fxception"
+
+network.s20 = edict()
+network.s20.net_family = "src"
+network.s20.net_name = "spherenet"
+network.s20.num_layers = 20
+
+network.s36 = edict()
+network.s36.net_family = "src"
+network.s36.net_name = "spherenet"
+network.s36.num_layers = 36
+
+network.s64 = edict()
+network.s64.net_family = "src"
+network.s64.net_name = "spherenet"
+network.s64.num_layers = 64
+
 dataset = edict()
 
 dataset.emore = edict()

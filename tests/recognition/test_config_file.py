@@ -31,6 +31,8 @@ def test_both_samples_are_the_same_file() -> None:
         ("y2", {"emb_size": 256, "net_blocks": [2, 8, 16, 4]}),
         ("m05", {"net_name": "fmobilenet", "net_multiplier": 0.5, "emb_size": 256, "net_output": "GDC"}),
         ("mnas025", {"net_name": "fmnasnet", "net_multiplier": 0.25}),
+        ("dpn92", {"net_family": "src", "net_name": "fdpn", "num_layers": 92, "net_output": "E"}),
+        ("i", {"net_family": "src", "net_name": "finception_resnet_v2", "emb_size": 512}),
     ],
 )
 def test_network_entries(network: str, expected: dict[str, object]) -> None:

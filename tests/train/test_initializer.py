@@ -28,7 +28,7 @@ def initial_values(net_name: str, seed: int = 0) -> dict[str, np.ndarray]:
     return init_params(symbol, {**arguments, **auxiliary}, net_name, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("net_name", ["fresnet", "fmobilefacenet", "fmobilenet", "fdensenet"])
+@pytest.mark.parametrize("net_name", ["fresnet", "fmobilefacenet", "fxception", "fmobilenet", "fdensenet"])
 def test_every_variable_by_its_rule(net_name: str) -> None:
     values = initial_values(net_name)
     assert all(value.dtype == np.float32 for value in values.values())
@@ -42,6 +42,8 @@ def test_every_variable_by_its_rule(net_name: str) -> None:
     assert weight.shape == (64, 16, 3, 3)
     if net_name in ("fresnet", "fmobilefacenet"):
         assert weight.std() == pytest.approx(math.sqrt(2 / (64 * 9)), rel=0.03)
+    elif net_name == "fxception":
+        assert weight.std() == pytest.approx(math.sqrt(2 / (16 * 9)), rel=0.03)
     else:
         bound = math.sqrt(2 / (16 * 9))
         assert 0.99 * bound < np.abs(weight).max() <= bound

@@ -15,12 +15,12 @@ from mxface.recognition.config import (
     DataConfig,
     LossConfig,
     RunConfig,
+    read_network,
     read_part,
     resolve_dataset_path,
     warn_unknown_keys,
 )
 from mxface.recognition.config_file import read_config_file
-from mxface.symbols import RecognitionOptions
 from mxface.train.config import DTYPES, WD_SCOPES, TrainConfig, require
 from mxface.train.schedule import parse_lr_steps
 
@@ -146,10 +146,12 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
     for key, meaning in (("net_name", "the graph of the network"), ("dataset_path", "the folder of the data set")):
         require(key in settings, key, None, meaning)
     folder = resolve_dataset_path(Path(settings["dataset_path"]), config_folder)
+    family, network = read_network(settings)
     return RunConfig(
         prefix=Path(flags.models_root, f"{flags.network}-{flags.loss}-{flags.dataset}", "model"),
+        net_family=family,
         net_name=str(settings["net_name"]),
-        network=read_part(RecognitionOptions, settings),
+        network=network,
         loss=loss,
         data=read_part(DataConfig, {**settings, "dataset_path": folder}),
         train=TrainConfig(

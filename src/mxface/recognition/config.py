@@ -14,14 +14,15 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mxface.errors import ConfigError
 from mxface.places import search_folders
-from mxface.symbols import RecognitionOptions
+from mxface.symbols import FAMILIES, RecognitionOptions
 from mxface.train.config import TrainConfig, require
 
 log = logging.getLogger(__name__)
 
 LOSS_NAMES = ("softmax", "margin_softmax", "triplet", "atriplet")
 NAME_KEYS = frozenset(("network", "dataset", "loss", "num_workers"))  # written by generate_config itself
-OTHER_KEYS = frozenset(("net_name", "max_steps", "ckpt_embedding", "count_flops"))
+NETWORK_FAMILIES = ("recognition", "src")  # whose networks end in an embedding
+OTHER_KEYS = frozenset(("net_family", "net_name", "max_steps", "ckpt_embedding", "count_flops"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,7 @@ class RunConfig:
     """Everything that one run of `recognition/train.py` is told."""
 
     prefix: Path
+    net_family: str
     net_name: str
     network: RecognitionOptions
     loss: LossConfig
@@ -109,6 +111,14 @@ def read_part(part: type[Part], settings: Mapping[str, Any]) -> Part:
                 f"config has no {field.name}: the chosen entries of network, dataset and loss must set it"
             )
     return part(**values)
+
+
+def read_network(settings: Mapping[str, Any]) -> tuple[str, RecognitionOptions]:
+    """The family that `net_name` is of, and the options of its networks."""
+    family = str(settings.get("net_family", NETWORK_FAMILIES[0]))
+    require(family in NETWORK_FAMILIES, "net_family", family, "one of " + ", ".join(NETWORK_FAMILIES))
+    options: type[RecognitionOptions] = FAMILIES[family].options
+    return family, read_part(options, settings)
 
 
 def _convert(name: str, kind: Any, value: Any) -> Any:

@@ -29,7 +29,8 @@ INPUTS = ("data", "softmax_label")
 
 def build_embedding(run: RunConfig) -> Symbol:
     """The graph up to `fc1_output`."""
-    return get_symbol(run.net_name, image_shape=run.data.image_shape, **asdict(run.network))
+    shape = run.data.image_shape
+    return get_symbol(run.net_name, family=run.net_family, image_shape=shape, **asdict(run.network))
 
 
 def add_head(embedding: Symbol, run: RunConfig, num_classes: int) -> Symbol:

@@ -1,8 +1,9 @@
 """Initial values of a network's parameters, by MXNet's rules.
 
 A variable's own `__init__` attribute decides; else the end of its name: weight Xavier, gamma and moving_var 1, bias,
-beta and moving_mean 0. 2019's Xavier has magnitude 2: gaussian by fan-out for fresnet and fmobilefacenet, else uniform
-by fan-in. Fans of a (N, M, kh, kw) weight: in = M*kh*kw (M is already divided by the groups), out = N*kh*kw.
+beta and moving_mean 0. 2019's Xavier has magnitude 2: gaussian by fan-out for fresnet and fmobilefacenet, by fan-in for
+Inception-ResNet and Xception, else uniform by fan-in. Fans of a (N, M, kh, kw) weight: in = M*kh*kw (M is already
+divided by the groups), out = N*kh*kw.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Array = NDArray[np.float32]
 Shape = Sequence[int]
 Fill = Callable[[Shape, np.random.Generator], Array]
 
-GAUSSIAN_NETWORKS = ("fresnet", "fmobilefacenet")
+GAUSSIAN_FACTORS = {"fresnet": "out", "fmobilefacenet": "out", "finception_resnet_v2": "in", "fxception": "in"}
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ FILL_BY_SUFFIX: Mapping[str, Fill] = {
 
 def xavier_of_network(net_name: str) -> Xavier:
     """2019's choice for a network family."""
-    if net_name in GAUSSIAN_NETWORKS:
-        return Xavier("gaussian", "out", 2)
+    if net_name in GAUSSIAN_FACTORS:
+        return Xavier("gaussian", GAUSSIAN_FACTORS[net_name], 2)
     return Xavier("uniform", "in", 2)
 
 
