@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from tests.symbols import smallest
 
 from mxface import graph
 from mxface.errors import GraphError
@@ -91,3 +92,16 @@ def test_xavier_needs_a_matrix() -> None:
     with pytest.raises(GraphError, match="two dimensions"):
         xavier_of_network("fresnet")((3,), np.random.default_rng(0))
     assert xavier_of_network("fdensenet") == Xavier("uniform", "in", 2)
+
+
+@pytest.mark.parametrize(("family", "name"), smallest.parameters(smallest.NETWORKS))
+def test_every_network_has_a_beginning(family: str, name: str) -> None:
+    symbol = smallest.build(name, family=family)
+    shape = (1, 3, 112, 112) if family != "alignment" else (1, 3, 128, 128)
+    arguments, _, states = symbol.infer_shape(data=shape)
+    shapes = {key: value for key, value in {**arguments, **states}.items() if key != "data"}
+    values = init_params(symbol, shapes, name, np.random.default_rng(0))
+    assert values.keys() == shapes.keys()
+    assert all(np.isfinite(value).all() for value in values.values())
+    slopes = {float(value.mean()) for key, value in values.items() if key.endswith(("_alpha", "relu_gamma"))}
+    assert slopes <= {0.25}
