@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.runtime.networks import random_checkpoint
 from tests.support.mtcnn_files import save_constant_mtcnn
 from tests.support.scene import HEIGHT, WIDTH, Scene
 from tests.support.tiny_model import tiny_symbol
@@ -142,3 +143,19 @@ def test_model_slim_cuts_at_the_embedding(tmp_path: Path, capsys: Captured) -> N
     assert slim.aux_params.keys() == aux.keys()
     assert model_slim.main(["--model", str(tmp_path / "model")]) == 1
     assert "name one epoch" in capsys.readouterr().err
+
+
+def test_model_slim_cuts_where_it_is_told(tmp_path: Path, capsys: Captured) -> None:
+    fc7 = sym.FullyConnected(data=tiny_symbol(), num_hidden=10, name="fc7")
+    checkpoint = random_checkpoint(sym.SoftmaxOutput(data=fc7, name="softmax"), (3, 112, 112))
+    extra = {**checkpoint.arg_params, "centres": np.ones(3, np.float32)}
+    save_checkpoint(tmp_path / "model", 1, checkpoint.symbol, extra, checkpoint.aux_params)
+    model = f"{tmp_path / 'model'},1"
+    assert model_slim.main(["--model", model, "--outputs", "relu0_output", "conv0_output"]) == 0
+    slim = load_checkpoint(tmp_path / "models", 0)
+    assert slim.symbol.list_outputs() == ["relu0_output", "conv0_output"]
+    # what no graph reads stays, as in 2019
+    assert slim.arg_params.keys() == {"conv0_weight", "bn0_gamma", "bn0_beta", "relu0_gamma", "centres"}
+    assert slim.aux_params.keys() == {"bn0_moving_mean", "bn0_moving_var"}
+    assert model_slim.main(["--model", model, "--outputs", "relu1_output"]) == 1
+    assert "no output is called 'relu1_output'; there are relu0_output" in capsys.readouterr().err

@@ -1,165 +1,104 @@
-"""ONNX export: every operator that has a translation, on ONNX Runtime against the lowered graph; refusals."""
+"""ONNX export of whole graphs: names, free axes, what is refused. The operators: test_operators.py."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from tests.runtime.networks import embedding_network, random_checkpoint
+from tests.runtime.networks import batch_mean_network, embedding_network, random_checkpoint
 
 from mxface.errors import DependencyError, GraphError, UnsupportedOperatorError
 from mxface.export.onnx import to_onnx
-from mxface.export.onnx_operators import EXPORTERS
-from mxface.graph import Symbol, sym
-from mxface.lower import lower
+from mxface.graph import Symbol, Variable, sym
 
-SIDE = 10
-IMAGES = np.random.default_rng(2).standard_normal((3, 6, SIDE, SIDE)).astype(np.float32)
-
-Use = Callable[[Symbol], Symbol]
+IMAGE_SHAPE = (3, 12, 12)
 
 
-def used(op: str, **attrs: Any) -> Use:
-    """The operator on the image."""
-    return lambda data: getattr(sym, op)(data, **attrs, name="node")
+def export(symbol: Symbol, **params: np.ndarray) -> Any:
+    pytest.importorskip("onnx")
+    return to_onnx(symbol, params, input_shapes={"data": (1, *IMAGE_SHAPE)})
 
 
-def used_twice(op: str, **attrs: Any) -> Use:
-    """The operator on the image and on an image of another content and the same size."""
-    return lambda data: getattr(sym, op)(data, sym.Activation(data, act_type="sigmoid") + 0.5, **attrs, name="node")
+def export_random(symbol: Symbol) -> Any:
+    checkpoint = random_checkpoint(symbol, IMAGE_SHAPE)
+    return export(symbol, **checkpoint.arg_params, **checkpoint.aux_params)
 
 
-def cropped(**attrs: Any) -> Use:
-    return lambda data: sym.Crop(data, sym.Pooling(data, kernel=(4, 3)), **attrs, name="node")
-
-
-def on_features(op: str, **attrs: Any) -> Use:
-    """The operator on flat features: `(N, 600)`."""
-    return lambda data: getattr(sym, op)(sym.Flatten(data), **attrs, name="node")
-
-
-USES: dict[str, list[Use]] = {
-    "Convolution": [
-        used("Convolution", num_filter=4, kernel=(3, 2), stride=(2, 1), pad=(1, 0), num_group=2),
-        used("Convolution", num_filter=4, kernel=(3, 3), dilate=(2, 2), no_bias=True),
-    ],
-    "BatchNorm": [used("BatchNorm"), used("BatchNorm", fix_gamma=False, eps=2e-05), on_features("BatchNorm")],
-    "LeakyReLU": [
-        used("LeakyReLU", act_type="prelu"),
-        on_features("LeakyReLU", act_type="prelu"),
-        used("LeakyReLU", slope=0.1),
-        used("LeakyReLU", act_type="elu", slope=0.5),
-    ],
-    "Activation": [used("Activation", act_type=kind) for kind in ("relu", "sigmoid", "tanh", "softrelu", "softsign")],
-    "Pooling": [
-        used("Pooling", kernel=(3, 3), stride=(2, 2)),
-        used("Pooling", kernel=(3, 3), stride=(2, 2), pooling_convention="full"),
-        used("Pooling", kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="avg"),
-        used("Pooling", kernel=(3, 3), pad=(1, 1), pool_type="avg", count_include_pad=False),
-        used("Pooling", kernel=(7, 7), global_pool=True, pool_type="avg"),
-        used("Pooling", kernel=(7, 7), global_pool=True),
-    ],
-    "FullyConnected": [used("FullyConnected", num_hidden=5), on_features("FullyConnected", num_hidden=5, no_bias=True)],
-    "Flatten": [used("Flatten")],
-    "Concat": [used_twice("Concat"), used_twice("Concat", dim=2)],
-    "SliceChannel": [lambda data: sym.SliceChannel(data, num_outputs=3, name="node")[1]],
-    "Reshape": [used("Reshape", shape=(0, 2, -1, 0)), used("Reshape", shape=(0, -1))],
-    "SoftmaxActivation": [used("SoftmaxActivation", mode="channel"), on_features("SoftmaxActivation")],
-    "SoftmaxOutput": [used("SoftmaxOutput", multi_output=True), on_features("SoftmaxOutput")],
-    "softmax": [used("softmax", axis=1), used("softmax")],
-    "UpSampling": [used("UpSampling", scale=2, sample_type="nearest", num_args=1)],
-    "Crop": [cropped(), cropped(offset=(2, 1))],
-    "Dropout": [used("Dropout", p=0.3)],
-    "_copy": [used("identity")],
-    "BlockGrad": [used("BlockGrad")],
-    "add_n": [used_twice("add_n")],
-    **{f"elemwise_{name}": [used_twice(f"elemwise_{name}")] for name in ("add", "sub", "mul", "div")},
-    **{f"broadcast_{name}": [used_twice(f"broadcast_{name}")] for name in ("add", "sub", "mul", "div")},
-    "_plus_scalar": [lambda data: data + 2.5],
-    "_minus_scalar": [lambda data: data - 2.5],
-    "_mul_scalar": [lambda data: data * 2.5],
-    "_div_scalar": [lambda data: data / 2.5],
-}
-
-
-def test_every_translation_is_used() -> None:
-    assert USES.keys() == EXPORTERS.keys()
-
-
-@pytest.mark.parametrize("op", sorted(EXPORTERS))
-def test_agrees_with_the_lowered_graph(op: str) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    for use in USES[op]:
-        symbol = use(sym.Variable("data"))
-        assert op in {node.op for node in symbol.nodes}
-        checkpoint = random_checkpoint(symbol, IMAGES.shape[1:])
-        params = {**checkpoint.arg_params, **checkpoint.aux_params}
-        model = to_onnx(symbol, params, image_shape=IMAGES.shape[1:])
-        session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        (ours,) = session.run(None, {"data": IMAGES})
-        with torch.no_grad():
-            expected = lower(symbol, params).eval()(torch.from_numpy(IMAGES)).numpy()
-        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+def axes(model: Any) -> dict[str, list[str | int]]:
+    """Of inputs and outputs: sizes, names of free axes, "" for those that follow."""
+    return {
+        value.name: [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
 
 
 def test_outputs_keep_their_names_and_the_batch_is_open() -> None:
-    pytest.importorskip("onnx")
-    checkpoint = random_checkpoint(embedding_network(), (3, 12, 12))
-    symbol = checkpoint.symbol.select_outputs(["plain_relu_output", "fc1_output"])
-    model = to_onnx(symbol, {**checkpoint.arg_params, **checkpoint.aux_params}, image_shape=(3, 12, 12))
-    shapes = {
-        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in (*model.graph.input, *model.graph.output)
-    }
-    assert shapes == {"data": ["N", 3, "H", "W"], "plain_relu_output": ["N", 8, 0, 0], "fc1_output": ["N", 5]}
+    model = export_random(embedding_network().select_outputs(["plain_relu_output", "fc1_output"]))
+    # the fully connected layer takes maps of one size
+    assert axes(model) == {"data": ["N", 3, 12, 12], "plain_relu_output": ["N", 8, 6, 6], "fc1_output": ["N", 5]}
 
 
-def export(symbol: Symbol, **params: np.ndarray) -> None:
-    to_onnx(symbol, params, image_shape=IMAGES.shape[1:])
+def test_the_image_size_is_open_where_the_network_takes_any() -> None:
+    model = export_random(embedding_network().select_outputs(["plain_relu_output"]))
+    assert axes(model) == {"data": ["N", 3, "H", "W"], "plain_relu_output": ["N", 8, "", ""]}
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        used("BatchNorm", axis=2),
-        used("LeakyReLU", act_type="gelu"),
-        used("Pooling", kernel=(3, 3), pool_type="avg", pooling_convention="full"),
-        used("FullyConnected", num_hidden=3, flatten=False),
-        lambda data: sym.SliceChannel(data, num_outputs=6, squeeze_axis=True, name="node")[0],
-        used("Reshape", shape=(-3, -2)),
-        used("softmax", temperature=2.0),
-        used("Crop", h_w=(3, 3), center_crop=True),
-    ],
-)
-def test_what_has_no_form_is_refused(use: Use) -> None:
-    pytest.importorskip("onnx")
-    symbol = use(sym.Variable("data"))
-    checkpoint = random_checkpoint(symbol, IMAGES.shape[1:])
-    with pytest.raises(GraphError, match=r"'node'.* no ONNX form"):
-        export(symbol, **checkpoint.arg_params, **checkpoint.aux_params)
+def test_what_mixes_the_batch_has_no_batch_axis() -> None:
+    model = export_random(batch_mean_network().get_internals()["mean0_output"])
+    assert axes(model) == {"data": ["N", 3, "H", "W"], "mean0_output": [1]}
+
+
+def test_a_graph_for_one_batch_size_is_refused() -> None:
+    data = Variable("data")
+    flat = sym.Flatten(data, name="flat")
+    symbol = sym.broadcast_add(flat, sym.Reshape(data, shape=(1, -1)), name="node")
+    with pytest.raises(GraphError, match=r"takes a batch of 1 only \(.*'node'.*\); choose outputs"):
+        export(symbol)
+    assert axes(export(symbol.select_outputs(["flat_output"])))["flat_output"] == ["N", ""]
+
+
+def test_the_label_of_a_loss_falls_away() -> None:
+    scores = sym.FullyConnected(Variable("data"), num_hidden=4, name="fc")
+    model = export_random(sym.SoftmaxOutput(scores, name="softmax"))
+    assert axes(model) == {"data": ["N", *IMAGE_SHAPE], "softmax_output": ["N", 4]}
+
+
+def test_a_shared_weight_is_stored_once() -> None:
+    weight = Variable("shared_weight")
+    data = Variable("data")
+    for index in range(2):
+        data = sym.Convolution(data, weight, num_filter=3, kernel=(3, 3), no_bias=True, name=f"conv{index}")
+    model = export_random(data)
+    assert [constant.name for constant in model.graph.initializer] == ["shared_weight"]
+
+
+def test_what_is_not_lowered_is_refused() -> None:
+    symbol = sym.Pooling(Variable("data"), kernel=(3, 3), pool_type="lp", p_value=2, name="node")
+    with pytest.raises(GraphError, match=r"node 'node': Pooling with pool_type='lp' cannot be lowered"):
+        export(symbol)
 
 
 def test_unknown_operators_are_refused() -> None:
-    pytest.importorskip("onnx")
+    scores = sym.Reshape(Variable("data"), shape=(0, 2, -1))
+    mined = sym.Custom(scores, op_type="rpn_fpn_ohem3", name="mining")
     with pytest.raises(
-        UnsupportedOperatorError, match=r"operator L2Normalization \(node 'norm'\) has no ONNX form; .*Convolution"
+        UnsupportedOperatorError, match=r"operator Custom \(node 'mining'\) has no ONNX form; .*Convolution"
     ):
-        export(sym.L2Normalization(sym.Variable("data"), name="norm"))
+        export(mined[0])
 
 
-def test_missing_parameters_are_listed() -> None:
-    pytest.importorskip("onnx")
+def test_missing_and_misshaped_parameters_are_named() -> None:
     with pytest.raises(GraphError, match="2 parameters are missing: fc_bias, fc_weight"):
-        export(sym.FullyConnected(sym.Variable("data"), num_hidden=3, name="fc"))
+        export(sym.FullyConnected(Variable("data"), num_hidden=3, name="fc"))
     with pytest.raises(GraphError, match="parameter 'relu_gamma' is missing"):
-        export(sym.LeakyReLU(sym.Variable("data"), act_type="prelu", name="relu"))
+        export(sym.LeakyReLU(Variable("data"), act_type="prelu", name="relu"))
+    with pytest.raises(GraphError, match="fc"):
+        export(sym.FullyConnected(Variable("data"), num_hidden=3, name="fc"), fc_weight=np.ones((3, 5), np.float32))
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(DependencyError, match=r"pip install 'mxface\[onnx\]'"):
-        export(sym.Flatten(sym.Variable("data")))
+        to_onnx(sym.Flatten(Variable("data")), {}, input_shapes={"data": (1, *IMAGE_SHAPE)})

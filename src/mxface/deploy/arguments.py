@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mxface.errors import DataError
+from mxface.errors import ConfigError, DataError
+from mxface.formats.checkpoint import split_model
 from mxface.places import search_folders
 
 # 2019's sample. It lies beside the commands in the original's deploy folder and is not ours to hand on.
@@ -49,3 +50,11 @@ def add_recognition_arguments(parser: argparse.ArgumentParser, *, model: str) ->
     parser.add_argument("--model", default=model, help="recognition network, PREFIX,EPOCH")
     parser.add_argument("--flip", type=int, default=0, help="1: add the mirrored face's embedding")
     parser.add_argument("--threshold", type=float, default=1.24, help="squared distance below which two are one person")
+
+
+def one_epoch(flag: str, model: str) -> tuple[str, int]:
+    """Prefix and epoch of `prefix,epoch`. Raises ConfigError for none or several."""
+    prefix, epochs = split_model(model)
+    if len(epochs) != 1:
+        raise ConfigError(f"{flag} {model!r}: name one epoch, as in ../models/model-r34-amf/model,0")
+    return prefix, epochs[0]

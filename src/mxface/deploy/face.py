@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mxface.align.geometry import preprocess
+from mxface.deploy.arguments import one_epoch
 from mxface.detect.mtcnn import Detection
-from mxface.errors import ConfigError, DataError
+from mxface.errors import DataError
 from mxface.eval.roc import normalise_rows
-from mxface.formats.checkpoint import split_model
 from mxface.runtime import Predictor, load_predictor
 
 logger = logging.getLogger(__name__)
@@ -52,11 +52,9 @@ def no_face(path: Path) -> DataError:
 
 def load_network(model: str, device: str) -> Predictor:
     """Load `prefix,epoch` up to its embedding layer."""
-    prefix, epochs = split_model(model)
-    if len(epochs) != 1:
-        raise ConfigError(f"model {model!r}: name one epoch, as in ../models/model-r34-amf/model,0")
-    logger.info("loading %s %d", prefix, epochs[0])
-    return load_predictor(prefix, epochs[0], outputs=[OUTPUT], device=device)
+    prefix, epoch = one_epoch("--model", model)
+    logger.info("loading %s %d", prefix, epoch)
+    return load_predictor(prefix, epoch, outputs=[OUTPUT], device=device)
 
 
 def embed(network: Predictor, aligned: Image, *, flip: bool = False) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A graph as an ONNX model: any batch size, any image size that the network takes."""
+"""A graph as an ONNX model: any batch size, and any image size that the network takes."""
 
 from __future__ import annotations
 
@@ -7,108 +7,140 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import mxface.export.operators  # noqa: F401  (fills EXPORTERS)
 from mxface.errors import DependencyError, GraphError, UnsupportedOperatorError
-from mxface.export.onnx_operators import EXPORTERS
+from mxface.export.registry import EXPORTERS, OPSET, OnnxNode
 from mxface.graph import Entry, Node, Symbol
+from mxface.lower.registry import find_lowering
 from mxface.ops import Shape
 
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 17
 IR_VERSION = 8
 """The oldest that goes with the opset, so that older runtimes read the file."""
 
+Axes = list["int | str | None"]
+"""Of an array: a size that is fixed, the name of one that is not, or None for one that follows from others."""
 
-DATA = "data"
 
-
-def to_onnx(symbol: Symbol, params: Mapping[str, np.ndarray], *, image_shape: Shape) -> onnx.ModelProto:
+def to_onnx(symbol: Symbol, params: Mapping[str, np.ndarray], *, input_shapes: Mapping[str, Shape]) -> onnx.ModelProto:
     """Translate a network for inference; labels of losses fall away, outputs keep their names.
 
-    `image_shape` (C, H, W) is one that the network takes; the model is not bound to that H and W.
+    `input_shapes` ({"data": (1, 3, 112, 112)}) are some that the network takes; the model takes any batch size, and any
+    image size unless the network itself is bound to one (a fully connected layer on a map).
 
-    Raises UnsupportedOperatorError for an operator without a translation, GraphError for a missing parameter,
-    DependencyError without the package onnx.
+    Raises UnsupportedOperatorError for an operator without a translation, GraphError for a missing or misshaped
+    parameter, an unsupported setting or a network that takes one batch size only, DependencyError without the package
+    onnx.
     """
-    internals = symbol.get_internals()
-    _, shapes, _ = internals.infer_shape(**{DATA: (1, *image_shape)})
-    builder = OnnxBuilder(params, dict(zip(internals.heads, shapes, strict=True)))
+    builder = OnnxBuilder(params, OpenShapes(symbol, params, input_shapes))
     for node in symbol.nodes:
         builder.add(node)
-    outputs = {}
-    for head, name in zip(symbol.heads, symbol.list_outputs(), strict=True):
-        outputs[name] = builder.shapes[builder.names[head]]
-        builder.emit("Identity", [builder.names[head]], name)
-    return builder.finish(outputs, image_shape[0])
+    return builder.finish(dict(zip(symbol.list_outputs(), symbol.heads, strict=True)))
+
+
+class OpenShapes:
+    """The shapes of all arrays of a graph, and which of their sizes vary with the batch or the image."""
+
+    def __init__(self, symbol: Symbol, params: Mapping[str, np.ndarray], input_shapes: Mapping[str, Shape]) -> None:
+        self.input_shapes = dict(input_shapes)
+        self._internals = symbol.get_internals()
+        variables = {*symbol.list_arguments(), *symbol.list_auxiliary_states()} - self.input_shapes.keys()
+        self._known = {name: params[name].shape for name in variables & params.keys()}
+        self.shapes = self._infer(self.input_shapes)
+        try:
+            self._more = self._infer({name: (2 * s[0], *s[1:]) for name, s in self.input_shapes.items()})
+        except GraphError as exc:
+            batch = next(iter(self.input_shapes.values()))[0]
+            raise GraphError(f"the graph takes a batch of {batch} only ({exc}); choose outputs that take any") from exc
+        try:
+            self._larger = self._infer({name: (*s[:2], *(2 * n for n in s[2:])) for name, s in input_shapes.items()})
+        except GraphError:
+            self._larger = self.shapes
+
+    def axes(self, entry: Entry) -> Axes:
+        """Of one array."""
+        is_input = entry.node.is_variable
+        return [
+            self._axis(index, sizes, is_input)
+            for index, sizes in enumerate(zip(self.shapes[entry], self._more[entry], self._larger[entry], strict=True))
+        ]
+
+    def _axis(self, index: int, sizes: tuple[int, int, int], is_input: bool) -> int | str | None:
+        size, of_more, of_larger = sizes
+        if size == of_more == of_larger:
+            return size
+        if size == of_larger:
+            return "N" if index == 0 else None
+        return {2: "H", 3: "W"}.get(index) if is_input else None
+
+    def _infer(self, input_shapes: Mapping[str, Shape]) -> dict[Entry, Shape]:
+        _, shapes, _ = self._internals.infer_shape(**self._known, **input_shapes)
+        return dict(zip(self._internals.heads, shapes, strict=True))
 
 
 class OnnxBuilder:
     """An ONNX graph under construction; the translations of operators add to it."""
 
-    def __init__(self, params: Mapping[str, np.ndarray], entry_shapes: Mapping[Entry, Shape]) -> None:
+    def __init__(self, params: Mapping[str, np.ndarray], open_shapes: OpenShapes) -> None:
         self.onnx = _import_onnx()
-        self.params = params
-        self.nodes: list[Any] = []
-        self.constants: dict[str, np.ndarray] = {}
-        self.names: dict[Entry, str] = {}
-        """Output of a node -> the ONNX value that holds it."""
         self.shapes: dict[str, Shape] = {}
-        """Of ONNX values that hold outputs of nodes, for the image shape at hand: their ranks hold for all."""
-        self._entry_shapes = entry_shapes
+        """Of ONNX values that hold outputs of the graph's nodes, for the shapes at hand: their ranks hold for all."""
+        self._params = params
+        self._open_shapes = open_shapes
+        self._nodes: list[Any] = []
+        self._inputs: dict[str, Entry] = {}
+        self._constants: dict[str, np.ndarray] = {}
+        self._names: dict[tuple[Node, int], str] = {}
 
     def add(self, node: Node) -> None:
         """Translate one node, whose inputs are there already."""
         if node.is_variable:
-            if node.name in self.params:
-                self.constants[node.name] = np.asarray(self.params[node.name], dtype=np.float32)
+            self._add_variable(node)
             results = [node.name]
         elif node.op in EXPORTERS:
-            inputs = [self.names[Entry(entry.node, entry.index)] for entry in node.inputs]
-            results = EXPORTERS[node.op](self, node.name, inputs, node.params)
+            _refuse_ignored_settings(node)
+            inputs = [self._names[entry.node, entry.index] for entry in node.inputs]
+            results = EXPORTERS[node.op](OnnxNode(self, node, inputs))
         else:
-            supported = ", ".join(sorted(EXPORTERS))
             raise UnsupportedOperatorError(
-                f"operator {node.op} (node {node.name!r}) has no ONNX form; those with one: {supported}"
+                f"operator {node.op} (node {node.name!r}) has no ONNX form; choose outputs that do without, or know "
+                f"that these have one: {', '.join(sorted(EXPORTERS))}"
             )
         for index, result in enumerate(results):
-            entry = Entry(node, index)
-            self.names[entry] = result
-            self.shapes[result] = self._entry_shapes[entry]
+            self._names[node, index] = result
+            self.shapes[result] = self._open_shapes.shapes[Entry(node, index)]
 
-    def emit(self, operator: str, inputs: Sequence[str], name: str, outputs: int = 1, **attributes: Any) -> list[str]:
-        """Add an ONNX node; give the names of its outputs."""
-        results = [name] if outputs == 1 else [f"{name}_{index}" for index in range(outputs)]
-        self.nodes.append(self.onnx.helper.make_node(operator, list(inputs), results, name=name, **attributes))
-        return results
+    def emit(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Add an ONNX node."""
+        node = self.onnx.helper.make_node(operator, list(inputs), list(outputs), name=outputs[0], **attributes)
+        self._nodes.append(node)
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """Add a constant; give its name."""
-        self.constants[name] = value
+        self._constants[name] = value
         return name
 
     def parameter(self, name: str) -> np.ndarray:
         """The value of a parameter that must be known, not computed."""
-        if name not in self.constants:
+        if name not in self._constants:
             raise GraphError(f"parameter {name!r} is missing")
-        return self.constants[name]
+        return self._constants[name]
 
-    def finish(self, outputs: Mapping[str, Shape], channels: int) -> onnx.ModelProto:
-        """The model: images of so many channels in, `outputs` out, whose sizes from the third axis on may vary."""
-        helper, numpy_helper, kind = self.onnx.helper, self.onnx.numpy_helper, self.onnx.TensorProto.FLOAT
-        used = {name for node in self.nodes for name in node.input if name}
-        missing = sorted(used - {DATA, *self.constants} - {name for node in self.nodes for name in node.output})
-        if missing:
-            raise GraphError(f"{len(missing)} parameters are missing: {', '.join(missing[:10])}")
+    def finish(self, outputs: Mapping[str, Entry]) -> onnx.ModelProto:
+        """The model, whose outputs are called so."""
+        for name, entry in outputs.items():
+            self.emit("Identity", [self._names[entry.node, entry.index]], [name])
+        self._refuse_missing()
+        helper, numpy_helper = self.onnx.helper, self.onnx.numpy_helper
+        used = self._used()
         graph = helper.make_graph(
-            self.nodes,
+            self._nodes,
             "mxface",
-            [helper.make_tensor_value_info(DATA, kind, ["N", channels, "H", "W"])],
-            [
-                helper.make_tensor_value_info(name, kind, ["N", *shape[1:2], *[None] * len(shape[2:])])
-                for name, shape in outputs.items()
-            ],
-            [numpy_helper.from_array(value, name) for name, value in self.constants.items() if name in used],
+            [self._value_info(name, entry) for name, entry in self._inputs.items() if name in used],
+            [self._value_info(name, entry) for name, entry in outputs.items()],
+            [numpy_helper.from_array(value, name) for name, value in self._constants.items() if name in used],
         )
         opset = helper.make_opsetid("", OPSET)
         model: onnx.ModelProto = helper.make_model(
@@ -116,6 +148,32 @@ class OnnxBuilder:
         )
         self.onnx.checker.check_model(model)
         return model
+
+    def _add_variable(self, node: Node) -> None:
+        if node.name in self._open_shapes.input_shapes:
+            self._inputs[node.name] = Entry(node, 0)
+        elif node.name in self._params:
+            self._constants[node.name] = np.asarray(self._params[node.name], dtype=np.float32)
+
+    def _used(self) -> set[str]:
+        return {name for node in self._nodes for name in node.input if name}
+
+    def _refuse_missing(self) -> None:
+        made = {name for node in self._nodes for name in node.output}
+        missing = sorted(self._used() - self._inputs.keys() - self._constants.keys() - made)
+        if missing:
+            raise GraphError(f"{len(missing)} parameters are missing: {', '.join(missing[:10])}")
+
+    def _value_info(self, name: str, entry: Entry) -> Any:
+        return self.onnx.helper.make_tensor_value_info(name, self.onnx.TensorProto.FLOAT, self._open_shapes.axes(entry))
+
+
+def _refuse_ignored_settings(node: Node) -> None:
+    """What the torch form refuses for being unable to follow it, the ONNX form cannot follow either."""
+    try:
+        find_lowering(node.op, node.name).arguments(node.spec, node.params)
+    except GraphError as exc:
+        raise GraphError(f"node {node.name!r}: {exc}") from exc
 
 
 def _import_onnx() -> Any:

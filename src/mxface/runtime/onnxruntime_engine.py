@@ -15,9 +15,11 @@ from mxface.runtime.predictor import DATA, Predictor
 
 
 class OnnxruntimePredictor(Predictor):
-    """Runs in float32, with as many threads as torch uses."""
+    """Runs in float32, with as many threads as torch uses; `model` is the graph's ONNX form, where it is at hand."""
 
-    def __init__(self, symbol: Symbol, params: Mapping[str, np.ndarray], *, device: str) -> None:
+    def __init__(
+        self, symbol: Symbol, params: Mapping[str, np.ndarray], *, device: str, model: bytes | None = None
+    ) -> None:
         super().__init__(symbol, params)
         try:
             import onnxruntime
@@ -30,8 +32,9 @@ class OnnxruntimePredictor(Predictor):
             raise ConfigError(
                 f"this ONNX Runtime cannot compute on {device}; choose the CPU, or install onnxruntime-gpu"
             )
-        model = to_onnx(symbol, params, image_shape=self.input_shape)
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[provider])
+        if model is None:
+            model = to_onnx(symbol, params, input_shapes={DATA: (1, *self.input_shape)}).SerializeToString()
+        self._session = onnxruntime.InferenceSession(model, options, providers=[provider])
 
     def _run(self, data: np.ndarray) -> list[NDArray[np.float32]]:
         results: list[NDArray[np.float32]] = self._session.run(None, {DATA: data.astype(np.float32, order="C")})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import product
 
@@ -43,14 +43,21 @@ class Predictor(ABC):
 
         Raises GraphError where they fit none.
         """
-        for channels, side in product(USUAL_CHANNELS, USUAL_SIDES):
+        return self.fitting_shape([(side, side) for side in USUAL_SIDES])
+
+    def fitting_shape(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int, int]:
+        """(C, H, W) that the parameters fit: the first of these sizes (H, W) that goes with a usual C.
+
+        Raises GraphError where they fit none.
+        """
+        for channels, (height, width) in product(USUAL_CHANNELS, sizes):
             try:
-                self.output_shapes((channels, side, side))
+                self.output_shapes((channels, height, width))
             except GraphError:
                 continue
-            return channels, side, side
-        sides = ", ".join(map(str, USUAL_SIDES))
-        raise GraphError(f"the parameters fit no image of {USUAL_CHANNELS} channels and a side of {sides} pixels")
+            return channels, height, width
+        tried = ", ".join(f"{height}x{width}" for height, width in sizes)
+        raise GraphError(f"the network takes no image of {USUAL_CHANNELS} channels and {tried} pixels")
 
     def output_shapes(self, image_shape: Shape) -> list[Shape]:
         """Shapes of the outputs for one image (C, H, W).
