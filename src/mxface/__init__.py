@@ -4,4 +4,10 @@ Importing this package loads nothing heavy: take what you need from the sub-pack
 (`mxface.formats`, `mxface.graph`, `mxface.symbols`, `mxface.lower`, `mxface.runtime`, …).
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# OpenMP's threads spin where they wait for each other. Beside any other busy program that makes torch on the CPU several
+# times slower, and nothing faster on an idle machine (docs/LOG.md). It counts only if set before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
