@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.support.training import PEOPLE, write_tiny_config, write_tiny_set
 
 from mxface.formats.checkpoint import list_epochs
-from mxface.graph import load_checkpoint
+from mxface.graph import load_checkpoint, save_checkpoint
 from mxface.recognition.train import main
 
 Train = Callable[..., str]
@@ -182,6 +182,16 @@ def test_a_pretrained_head_is_taken_over_where_it_fits(train: Train) -> None:
     train("--pretrained", f"{model()},2", *unchanging, config="config.ckpt_embedding = False")
     first, second = (load_checkpoint(prefix, 2) for prefix in (model(), Path("second", *model().parts[1:])))
     np.testing.assert_array_equal(first.arg_params["fc7_weight"], second.arg_params["fc7_weight"])
+
+
+def test_a_pretrained_head_of_other_classes_starts_anew(train: Train, caplog: pytest.LogCaptureFixture) -> None:
+    train("--verbose", 1, "--ckpt", 2, config="config.ckpt_embedding = False")
+    saved = load_checkpoint(model(), 2)
+    centres = saved.arg_params["fc7_weight"][:-1]
+    save_checkpoint("fewer", 1, saved.symbol, {**saved.arg_params, "fc7_weight": centres}, saved.aux_params)
+    train("--pretrained", "fewer,1", "--models-root", "second")
+    shapes = f"its fc7_weight is {centres.shape}, here {saved.arg_params['fc7_weight'].shape}"
+    assert f"{shapes}: it starts anew" in caplog.text
 
 
 def test_a_state_of_an_earlier_run_is_not_replaced_in_silence(train: Train, caplog: pytest.LogCaptureFixture) -> None:
