@@ -24,7 +24,9 @@ def test_torch_is_not_loaded_by(module: str) -> None:
     assert run_python(f"import sys, {module}; print('torch' in sys.modules)") == "False"
 
 
-@pytest.mark.parametrize("module", ["mxface.eval", "mxface.eval.verification", "mxface.detect", "mxface.align.align_lfw"])
+@pytest.mark.parametrize(
+    "module", ["mxface.eval", "mxface.eval.verification", "mxface.detect", "mxface.align.align_lfw"]
+)
 def test_judges_and_aligners_do_not_load_training(module: str) -> None:
     assert run_python(f"import sys, {module}; print('mxface.train' in sys.modules)") == "False"
 
