@@ -9,7 +9,10 @@ import pytest
 import torch
 from tests.lower.cases import CASES, Array, Case
 
+from mxface.errors import UnsupportedOperatorError
+from mxface.graph import sym
 from mxface.lower import LOWERINGS, lower
+from mxface.lower.registry import NOT_LOWERED
 from mxface.ops import OPS
 
 RTOL = 2e-5
@@ -58,12 +61,16 @@ def assert_close(ours: Array, theirs: Any, what: str) -> None:
     )
 
 
-NOT_LOWERED = {"Custom"}
-"""RetinaFace's hard example mining needs the number of anchors, which its node does not tell."""
-
-
 def test_every_operator_is_lowered() -> None:
-    assert LOWERINGS.keys() == OPS.keys() - NOT_LOWERED
+    assert LOWERINGS.keys() == OPS.keys() - NOT_LOWERED.keys()
+
+
+def test_what_is_not_lowered_is_refused_with_the_reason() -> None:
+    mined = sym.Custom(op_type="rpn_fpn_ohem3", name="mining")
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"Custom \(node 'mining'\) cannot be lowered: hard example mining"
+    ):
+        lower(mined, {}, inputs=())
 
 
 @pytest.mark.parametrize("op", sorted(LOWERINGS))

@@ -105,8 +105,8 @@ class OnnxBuilder:
             results = EXPORTERS[node.op](OnnxNode(self, node, inputs))
         else:
             raise UnsupportedOperatorError(
-                f"operator {node.op} (node {node.name!r}) has no ONNX form; choose outputs that do without, or know "
-                f"that these have one: {', '.join(sorted(EXPORTERS))}"
+                f"operator {node.op} (node {node.name!r}) has no ONNX form; choose outputs that do without it, "
+                f"or that need only {', '.join(sorted(EXPORTERS))}"
             )
         for index, result in enumerate(results):
             self._names[node, index] = result

@@ -117,4 +117,5 @@ def alike(operator: str, *, inputs: int | None = None) -> Exporter:
     def one_node(op: OnnxNode) -> list[str]:
         return op.emit(operator, op.inputs[:inputs])
 
+    one_node.__name__ = operator  # for the table of docs/OPERATORS.md
     return one_node

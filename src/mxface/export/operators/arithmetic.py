@@ -39,6 +39,7 @@ def with_scalar(operator: str, *, scalar_first: bool = False) -> Exporter:
         operands = [op.data, op.floats("scalar", op.params["scalar"])]
         return op.emit(operator, operands[::-1] if scalar_first else operands)
 
+    with_number.__name__ = operator
     return with_number
 
 

@@ -22,6 +22,7 @@ def reduction(operator: str) -> Exporter:
         total = op.step("total", operator, *inputs, keepdims=1, **attributes)
         return op.emit("Reshape", [total, op.ints("one", [1])])
 
+    reduce_axes.__name__ = operator
     return reduce_axes
 
 

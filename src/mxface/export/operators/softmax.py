@@ -14,6 +14,7 @@ def with_temperature(operator: str) -> Exporter:
             data = op.step("cooled", "Div", data, op.floats("temperature", temperature))
         return op.emit(operator, [data], axis=op.params["axis"])
 
+    softmax_over_axis.__name__ = operator
     return softmax_over_axis
 
 
