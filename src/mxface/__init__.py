@@ -8,6 +8,6 @@ import os
 
 __version__ = "0.1.0"
 
-# OpenMP's threads spin where they wait for each other. Beside any other busy program that makes torch on the CPU several
-# times slower, and nothing faster on an idle machine (docs/LOG.md). It counts only if set before torch is loaded.
+# OpenMP's threads spin where they wait for each other. Beside any other busy program that makes torch on the CPU
+# several times slower (docs/LOG.md). The setting counts only if it is there before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
