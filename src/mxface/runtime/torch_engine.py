@@ -44,6 +44,8 @@ class TorchPredictor(Predictor):
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self._device.type == "cpu":
             keep_freed_memory(CHUNK_MEBIBYTES)
+        elif self._dtype == torch.float32:
+            torch.backends.cudnn.allow_tf32 = False  # its 10-bit products would be off by more than 1e-4
         self._whole_batches = self._device.type != "cpu" or mixes_images(symbol)
 
     def _run(self, data: np.ndarray) -> list[NDArray[np.float32]]:
