@@ -39,6 +39,7 @@ def make_batches(classes: int, emb_size: int, batch: int) -> list[tuple[np.ndarr
 
 def mxnet_side(classes: int, emb_size: int, batch: int) -> Step:
     import mxnet as mx
+
     from mxface.graph import Variable
     from mxface.symbols.heads import MARGINS, margin_softmax_loss
 
