@@ -57,7 +57,7 @@ def modulated_deformable_convolution(
     positions = tap_positions(offset, weight, stride, pad, dilate, num_deformable_group)
     taps = gather_taps(data, positions, padded_corners)
     batch, groups, _, kernel, height, width = taps.shape
-    return multiply(taps * mask.view(batch, groups, 1, kernel, height, width), weight, bias, num_group)
+    return multiply(taps * mask.reshape(batch, groups, 1, kernel, height, width), weight, bias, num_group)
 
 
 def tap_positions(
@@ -67,7 +67,7 @@ def tap_positions(
     batch, _, height, width = offset.shape
     kernel_height, kernel_width = weight.shape[2:]
     taps = kernel_height * kernel_width
-    moves = offset.view(batch, groups, taps, 2, height, width)
+    moves = offset.reshape(batch, groups, taps, 2, height, width)
 
     def grid(size: int, axis: int) -> Tensor:
         return torch.arange(size, dtype=offset.dtype, device=offset.device) * stride[axis] - pad[axis]
@@ -89,7 +89,7 @@ def gather_taps(data: Tensor, positions: list[Tensor], corners: Callable[[Tensor
     taps: Tensor | None = None
     for row, row_share in corners(rows, height):
         for column, column_share in corners(columns, width):
-            index = (row * width + column).view(batch, groups, 1, -1).expand(-1, -1, channels // groups, -1)
+            index = (row * width + column).reshape(batch, groups, 1, -1).expand(-1, -1, channels // groups, -1)
             part = flat.gather(3, index).view(batch, groups, channels // groups, *rows.shape[2:])
             part = part * (row_share * column_share).unsqueeze(2)
             taps = part if taps is None else taps + part
@@ -121,6 +121,6 @@ def multiply(taps: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> 
     batch = taps.shape[0]
     height, width = taps.shape[-2:]
     columns = taps.reshape(batch, groups, -1, height * width)
-    kernels = weight.view(groups, weight.shape[0] // groups, -1)
+    kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
     result = (kernels @ columns).view(batch, weight.shape[0], height, width)
     return result if bias is None else result + bias.view(-1, 1, 1)
