@@ -1,4 +1,4 @@
-# make demo    the tour: real photographs packed, a network trained, verified and used (about six minutes on 2 cores)
+# make demo    the tour: real photographs packed, a network trained, verified and used (about four minutes on 2 cores)
 # make test    style, types and the suite, then the tests against the real MXNet
 # make check   ruff format, ruff lint, mypy --strict
 # make bench   the speed claims, each side in one run
