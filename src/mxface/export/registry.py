@@ -74,10 +74,6 @@ class OnnxNode:
         """Add a constant of whole numbers, such as axes or sizes; give its name."""
         return self._builder.constant(f"{self.name}/{label}", np.asarray(value, dtype=np.int64))
 
-    def tensor(self, value: Any) -> Any:
-        """A float32 value for an attribute."""
-        return self._builder.onnx.numpy_helper.from_array(np.asarray(value, dtype=np.float32))
-
     def element_type(self, dtype: Any) -> int:
         """ONNX's number for a numpy type, for `Cast`."""
         return int(self._builder.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
@@ -111,11 +107,11 @@ def exports(name: str) -> Callable[[Exporter], Exporter]:
     return decorate
 
 
-def alike(operator: str, *, inputs: int | None = None) -> Exporter:
-    """The translation of an operator that ONNX knows; `inputs` of its inputs are read, by default all."""
+def alike(operator: str) -> Exporter:
+    """The translation of an operator that ONNX knows, without attributes."""
 
     def one_node(op: OnnxNode) -> list[str]:
-        return op.emit(operator, op.inputs[:inputs])
+        return op.emit(operator, op.inputs)
 
     one_node.__name__ = operator  # for the table of docs/OPERATORS.md
     return one_node
