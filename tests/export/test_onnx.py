@@ -11,7 +11,7 @@ from tests.runtime.networks import batch_mean_network, embedding_network, random
 
 from mxface.errors import DependencyError, GraphError, UnsupportedOperatorError
 from mxface.export.onnx import to_onnx
-from mxface.graph import Symbol, Variable, sym
+from mxface.graph import Group, Symbol, Variable, sym
 
 IMAGE_SHAPE = (3, 12, 12)
 
@@ -87,6 +87,14 @@ def test_unknown_operators_are_refused() -> None:
         UnsupportedOperatorError, match=r"operator Custom \(node 'mining'\) has no ONNX form; .*Convolution"
     ):
         export(mined[0])
+
+
+def test_names_that_are_taken_are_refused() -> None:
+    data = Variable("data")
+    twice = sym.Flatten(sym.Activation(data, act_type="relu", name="node"), name="node")
+    for symbol, name in ((twice, "node"), (data, "data"), (Group([sym.Flatten(data, name="flat")] * 2), "flat_output")):
+        with pytest.raises(GraphError, match=f"two arrays are called {name!r}; an ONNX model needs another name"):
+            export(symbol)
 
 
 def test_missing_and_misshaped_parameters_are_named() -> None:

@@ -37,7 +37,7 @@ def to_onnx(symbol: Symbol, params: Mapping[str, np.ndarray], *, input_shapes: M
     builder = OnnxBuilder(params, OpenShapes(symbol, params, input_shapes))
     for node in symbol.nodes:
         builder.add(node)
-    return builder.finish(dict(zip(symbol.list_outputs(), symbol.heads, strict=True)))
+    return builder.finish(list(zip(symbol.list_outputs(), symbol.heads, strict=True)))
 
 
 class OpenShapes:
@@ -93,6 +93,7 @@ class OnnxBuilder:
         self._inputs: dict[str, Entry] = {}
         self._constants: dict[str, np.ndarray] = {}
         self._names: dict[tuple[Node, int], str] = {}
+        self._taken = set(open_shapes.input_shapes)
 
     def add(self, node: Node) -> None:
         """Translate one node, whose inputs are there already."""
@@ -113,7 +114,11 @@ class OnnxBuilder:
             self.shapes[result] = self._open_shapes.shapes[Entry(node, index)]
 
     def emit(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
-        """Add an ONNX node."""
+        """Add an ONNX node. Raises GraphError for an output whose name is taken."""
+        for name in outputs:
+            if name in self._taken:
+                raise GraphError(f"two arrays are called {name!r}; an ONNX model needs another name for one of them")
+            self._taken.add(name)
         node = self.onnx.helper.make_node(operator, list(inputs), list(outputs), name=outputs[0], **attributes)
         self._nodes.append(node)
 
@@ -128,9 +133,9 @@ class OnnxBuilder:
             raise GraphError(f"parameter {name!r} is missing")
         return self._constants[name]
 
-    def finish(self, outputs: Mapping[str, Entry]) -> onnx.ModelProto:
+    def finish(self, outputs: Sequence[tuple[str, Entry]]) -> onnx.ModelProto:
         """The model, whose outputs are called so."""
-        for name, entry in outputs.items():
+        for name, entry in outputs:
             self.emit("Identity", [self._names[entry.node, entry.index]], [name])
         self._refuse_missing()
         helper, numpy_helper = self.onnx.helper, self.onnx.numpy_helper
@@ -139,7 +144,7 @@ class OnnxBuilder:
             self._nodes,
             "mxface",
             [self._value_info(name, entry) for name, entry in self._inputs.items() if name in used],
-            [self._value_info(name, entry) for name, entry in outputs.items()],
+            [self._value_info(name, entry) for name, entry in outputs],
             [numpy_helper.from_array(value, name) for name, value in self._constants.items() if name in used],
         )
         opset = helper.make_opsetid("", OPSET)
@@ -159,8 +164,7 @@ class OnnxBuilder:
         return {name for node in self._nodes for name in node.input if name}
 
     def _refuse_missing(self) -> None:
-        made = {name for node in self._nodes for name in node.output}
-        missing = sorted(self._used() - self._inputs.keys() - self._constants.keys() - made)
+        missing = sorted(self._used() - self._constants.keys() - self._taken)
         if missing:
             raise GraphError(f"{len(missing)} parameters are missing: {', '.join(missing[:10])}")
 
