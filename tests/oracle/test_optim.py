@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_optimizer_alone(name: str) -> None:
         run.assert_equal(step, moved | {n: v for n, v in run.stored(f"step{step}").items() if n in states})
 
 
-def test_multipliers_of_the_symbol() -> None:
+def test_multipliers_of_the_symbol(oracle: Path) -> None:
     named = next(settings for settings in RUNS.values() if settings.get("named"))
     assert named_multipliers(network(), INPUTS) == (named["lr_mult"], named["wd_mult"])
 
