@@ -13,11 +13,10 @@ from typing import Any
 
 import mxface.export.operators  # noqa: F401  (fills EXPORTERS)
 from mxface.cli import HelpFormatter, command
-from mxface.export.registry import EXPORTERS, OPSET
+from mxface.export.registry import EXPORTERS, OPSET, TRAINING_ONLY
 from mxface.formats.atomic import atomic_write
 from mxface.graph import Symbol, Variable
 from mxface.lower import LOWERINGS, Lowering
-from mxface.lower.registry import NOT_LOWERED
 from mxface.ops import OPS, OpSpec
 from mxface.symbols import FAMILIES, get_symbol, heads, mtcnn
 from mxface.symbols.gender_age import gender_age_loss
@@ -136,13 +135,13 @@ def _sorted_operators() -> list[OpSpec]:
 
 
 def _row(spec: OpSpec, families: Sequence[str]) -> str:
-    lowering, exporter = LOWERINGS.get(spec.name), EXPORTERS.get(spec.name)
+    lowering, exporter = LOWERINGS[spec.name], EXPORTERS.get(spec.name)
     cells = [
         f"`{spec.name}`",
         ", ".join(f"`{name}`" for name in spec.functions),
-        _function_text(lowering.function) if lowering else "–",
-        settings_text(spec, lowering) if lowering else NOT_LOWERED[spec.name],
-        _function_text(exporter) if exporter else "–",
+        _function_text(lowering.function),
+        settings_text(spec, lowering),
+        _function_text(exporter) if exporter else f"– ({TRAINING_ONLY[spec.name]})",
         ", ".join(families),
     ]
     return f"| {' | '.join(cells)} |\n"

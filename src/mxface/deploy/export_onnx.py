@@ -13,7 +13,7 @@ import numpy as np
 from mxface.cli import HelpFormatter, command, setup_logging
 from mxface.deploy.arguments import one_epoch
 from mxface.errors import ConfigError, DataError
-from mxface.export.onnx import to_onnx
+from mxface.export.onnx import refuse_training_only, to_onnx
 from mxface.export.parity import BATCH_SIZES, Parity, measure_parity, parity_tolerance
 from mxface.export.registry import OPSET
 from mxface.formats.atomic import atomic_write
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     prefix, epoch = one_epoch("--model", args.model)
     checkpoint = select(load_checkpoint(prefix, epoch), args.outputs)
+    refuse_training_only(checkpoint.symbol)
     ours = build_predictor(checkpoint, device="cpu")
     image_shape = find_image_shape(ours, args.image_size)
     params = {**checkpoint.arg_params, **checkpoint.aux_params}

@@ -9,7 +9,7 @@ import numpy as np
 
 import mxface.export.operators  # noqa: F401  (fills EXPORTERS)
 from mxface.errors import DependencyError, GraphError, UnsupportedOperatorError
-from mxface.export.registry import EXPORTERS, OPSET, OnnxNode
+from mxface.export.registry import EXPORTERS, OPSET, TRAINING_ONLY, OnnxNode
 from mxface.graph import Entry, Node, Symbol
 from mxface.lower.registry import find_lowering
 from mxface.ops import Shape
@@ -34,10 +34,21 @@ def to_onnx(symbol: Symbol, params: Mapping[str, np.ndarray], *, input_shapes: M
     parameter, an unsupported setting or a network that takes one batch size only, DependencyError without the package
     onnx.
     """
+    refuse_training_only(symbol)
     builder = OnnxBuilder(params, OpenShapes(symbol, params, input_shapes))
     for node in symbol.nodes:
         builder.add(node)
     return builder.finish(list(zip(symbol.list_outputs(), symbol.heads, strict=True)))
+
+
+def refuse_training_only(symbol: Symbol) -> None:
+    """Raise UnsupportedOperatorError for a graph that has an operator of training only."""
+    for node in symbol.nodes:
+        if node.op in TRAINING_ONLY:
+            raise UnsupportedOperatorError(
+                f"operator {node.op} (node {node.name!r}) has no ONNX form, since it is of training only: "
+                f"{TRAINING_ONLY[node.op]}; export the network that predicts, or choose outputs that do without it"
+            )
 
 
 class OpenShapes:
@@ -100,15 +111,10 @@ class OnnxBuilder:
         if node.is_variable:
             self._add_variable(node)
             results = [node.name]
-        elif node.op in EXPORTERS:
+        else:
             _refuse_ignored_settings(node)
             inputs = [self._names[entry.node, entry.index] for entry in node.inputs]
             results = EXPORTERS[node.op](OnnxNode(self, node, inputs))
-        else:
-            raise UnsupportedOperatorError(
-                f"operator {node.op} (node {node.name!r}) has no ONNX form; choose outputs that do without it, "
-                f"or that need only {', '.join(sorted(EXPORTERS))}"
-            )
         for index, result in enumerate(results):
             self._names[node, index] = result
             self.shapes[result] = self._open_shapes.shapes[Entry(node, index)]

@@ -89,6 +89,9 @@ Exporter = Callable[[OnnxNode], "list[str]"]
 EXPORTERS: dict[str, Exporter] = {}
 """Canonical operator name -> its translation."""
 
+TRAINING_ONLY = {"Custom": "hard example mining picks the anchors to train on"}
+"""Operators that no inference needs, and what they are there for."""
+
 
 def register(name: str, exporter: Exporter) -> None:
     """Let `exporter` translate operator `name`; a second one for a name is refused."""

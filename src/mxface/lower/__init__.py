@@ -10,6 +10,7 @@ from mxface.lower import (
     concat,
     convolution,
     crop,
+    custom,
     deconvolution,
     deformable_convolution,
     dropout,

@@ -61,11 +61,6 @@ class Lowering:
 LOWERINGS: dict[str, Lowering] = {}
 """Canonical operator name -> its torch form."""
 
-NOT_LOWERED = {
-    "Custom": "hard example mining needs the number of anchors, which its node does not tell; it is of training only",
-}
-"""Operators without a torch form, and why."""
-
 
 def register(
     name: str,
@@ -110,10 +105,9 @@ def find_lowering(operator: str, node: str) -> Lowering:
     try:
         return LOWERINGS[operator]
     except KeyError:
-        reason = f": {NOT_LOWERED[operator]}" if operator in NOT_LOWERED else ""
         supported = ", ".join(sorted(LOWERINGS))
         raise UnsupportedOperatorError(
-            f"operator {operator} (node {node!r}) cannot be lowered{reason}; supported are {supported}"
+            f"operator {operator} (node {node!r}) cannot be lowered; supported are {supported}"
         ) from None
 
 

@@ -153,6 +153,7 @@ def test_without_crop_sizes_must_be_multiples_of_the_largest_stride() -> None:
         ({"rpn_feat_stride": (8, 16)}, r"rpn_feat_stride=\[8, 16\] must be some of \[128, 64, 32, 16, 8, 4\], in this"),
         ({"rpn_feat_stride": ()}, r"rpn_feat_stride=\[\] must be some of"),
         ({"rpn_enable_ohem": 1}, "rpn_enable_ohem=1 was never finished in 2019; set it to 2"),
+        ({"rpn_fg_fraction": 1.5}, "rpn_fg_fraction=1.5 must be from 0 to 1"),
         ({"num_anchors": 0}, "num_anchors=0 must be above 0"),
         ({"backbone": "model/resnet-50"}, "backbone must be a Symbol, such as .* not 'model/resnet-50'"),
         ({"backbone": Variable("data")}, r"no map .* with stride 4, 8, 16, 32 \(it has strides none\)"),

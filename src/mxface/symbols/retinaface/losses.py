@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from mxface.graph import Symbol, Variable, sym
+from mxface.ops import OPS
 from mxface.symbols.retinaface.heads import Anchors
+from mxface.symbols.retinaface.options import RetinaFaceOptions
 
 HEAD_LR_MULT = 0.5
 SIGMA = 3.0
@@ -22,6 +24,7 @@ def stride_losses(anchors: Anchors, *, lr_mult: float, landmarks: bool) -> list[
         network=options.network,
         dataset=options.dataset,
         prefix=anchors.prefix,
+        **mining_numbers(options),
     )
     probabilities = sym.SoftmaxOutput(
         data=pairs,
@@ -41,6 +44,15 @@ def stride_losses(anchors: Anchors, *, lr_mult: float, landmarks: bool) -> list[
         values = options.landmark_values
         parts += regression_loss(anchors, "landmark", anchors.landmarks(), values, weight, faces, landmark_scale)
     return parts
+
+
+def mining_numbers(options: RetinaFaceOptions) -> dict[str, float]:
+    """Attributes that 2019's operator did not have, where they differ from the defaults: else the graph is 2019's."""
+    return {
+        name: getattr(options, name)
+        for name in ("num_anchors", "rpn_batch_size", "rpn_fg_fraction")
+        if getattr(options, name) != OPS["Custom"].params[name].default
+    }
 
 
 def box_loss_scales(anchors: Anchors, lr_mult: float) -> tuple[float, float]:

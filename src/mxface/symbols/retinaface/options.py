@@ -59,6 +59,9 @@ class RetinaFaceOptions(NetworkOptions):
     landmark_lr_mult: float = 2.0
     rpn_enable_ohem: int = 2
     rpn_batch_size: int = 256
+    """How many anchors of each stride of an image are trained on."""
+    rpn_fg_fraction: float = 0.25
+    """How much of rpn_batch_size may be faces."""
     network: str = "resnet"
     dataset: str = "retinaface"
 
@@ -86,6 +89,8 @@ class RetinaFaceOptions(NetworkOptions):
         require_member("use_dcn", self.use_dcn, (0, 1, 2))
         require_member("use_maxout", self.use_maxout, (0, 1, 2))
         require_positive(self, "head_filter_num", "context_filter_ratio", "num_anchors", "rpn_batch_size")
+        if not 0 <= self.rpn_fg_fraction <= 1:
+            raise ConfigError(f"rpn_fg_fraction={self.rpn_fg_fraction} must be from 0 to 1")
         strides = self.rpn_feat_stride
         if not strides or set(strides) - set(STRIDES) or list(strides) != sorted(set(strides), reverse=True):
             raise ConfigError(f"rpn_feat_stride={list(strides)} must be some of {list(STRIDES)}, in this order")
