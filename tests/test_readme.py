@@ -15,7 +15,7 @@ FILES = sorted(
     for path in PACKAGE.rglob("*.py")
     if path.name != "__init__.py" and path.parent.relative_to(PACKAGE).as_posix() not in ONE_LINE_FOLDERS
 )
-DOOR_FOLDERS = ("recognition", "deploy", "src/data", "src/align", "src/eval")
+DOOR_FOLDERS = ("recognition", "recognition/common", "deploy", "src/data", "src/align", "src/eval")
 DOORS = sorted(path.name for folder in DOOR_FOLDERS for path in (REPOSITORY / folder).glob("*.py"))
 
 
