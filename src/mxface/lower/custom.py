@@ -54,5 +54,5 @@ def mine_hard_anchors(
 def _keep_highest(candidates: Tensor, score: Tensor, limit: int | Tensor) -> Tensor:
     """Which candidates (N, P) are among the `limit`, one for all images or (N, 1), with the highest score."""
     order = score.masked_fill(~candidates, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    rank = order.argsort(dim=1)
-    return candidates & (rank < limit)
+    first = torch.arange(order.shape[1], device=order.device) < limit
+    return candidates & torch.zeros_like(candidates).scatter(1, order, first.expand_as(candidates))

@@ -26,7 +26,7 @@ def test_the_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "FLOPs: 653.5K\n"
 
 
-def test_the_figure_of_the_paper_and_of_the_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_figure_of_2019s_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     symbol = get_symbol("fmobilefacenet", emb_size=128, net_output="GDC")
     assert main(["--model", saved(tmp_path / "y1", symbol)]) == 0
     assert capsys.readouterr().out == "FLOPs: 439.8M\n"
