@@ -32,7 +32,7 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("network", PARAMETERS)
 def test_trains(network: str, tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two batches of two images, at a rate that even two images bear."""
+    """Two batches of two images: every weight moves, and all stays finite."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     write_tiny_config(tmp_path / "config.py", tiny_set, more=SETTINGS)
