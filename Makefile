@@ -1,5 +1,6 @@
 # make demo    the tour: real photographs packed, a network trained, verified and used (about four minutes on 2 cores)
 # make test    style, types and the suite, then the tests against the real MXNet
+# make .venv   the environment alone: source .venv/bin/activate
 # make check   ruff format, ruff lint, mypy --strict
 # make bench   the speed claims, each side in one run
 PYTHON ?= python3
@@ -13,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: help demo test test-all test-mxnet check format bench clean .venv .venv-mxnet
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 .venv: $(VENV)/.ready
 $(VENV)/.ready: constraints.txt pyproject.toml

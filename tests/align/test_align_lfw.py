@@ -144,3 +144,10 @@ def test_folders_without_images_are_an_error(
     (tmp_path / "in" / "Ann" / "a.jpg").write_text("no picture")
     assert align(tmp_path / "in", tmp_path / "out", networks["all"]) == 1
     assert "none of the 1 files" in capsys.readouterr().err
+
+
+def test_the_photographs_are_never_overwritten(people: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (people / "Ann" / "Ann_0001.png").read_bytes()
+    assert main(["--input-dir", str(people), "--output-dir", str(people / "Ann" / "..")]) == 1
+    assert "the photographs would be overwritten" in capsys.readouterr().err
+    assert (people / "Ann" / "Ann_0001.png").read_bytes() == before

@@ -65,3 +65,13 @@ def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
 def test_no_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "file"):
         pass
+
+
+def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error, atomic_write(tmp_path / "none" / "file"):
+        pass
+    assert str(tmp_path / "none" / "file'") in str(error.value)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"folder'$"), atomic_write(tmp_path / "folder") as file:
+        file.write(b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -32,5 +32,5 @@ def test_bad_files(tmp_path: Path, refused: Callable[..., FormatError], text: st
 
 
 def test_no_file_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FormatError, match="no such file"):
         read_property(tmp_path)

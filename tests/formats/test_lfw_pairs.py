@@ -39,3 +39,10 @@ def test_pairs_with_a_missing_file_are_left_out_and_told(tmp_path: Path) -> None
     assert issame == [True, False]
     assert told[0] == f"not exists {tmp_path}/Ada/Ada_0001.jpg {tmp_path}/Ada/Ada_0003.jpg"
     assert told[-1] == "Skipped 2 image pairs"
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_bytes(b"10\t300\n\x80\x02")
+    with pytest.raises(FormatError, match=r"pairs\.txt: byte 7: found bytes that are no text"):
+        read_pairs(path)

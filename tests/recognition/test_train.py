@@ -173,7 +173,7 @@ def test_pretrained_of_another_network_is_refused(train: Train) -> None:
     train("--verbose", 1, "--ckpt", 2)
     output = train("--pretrained", model(), config="network.tiny.emb_size = 16", status=1)
     assert "pre_fc1_weight is (32, 8192) there and (16, 8192) in --network's graph; fine-tune the network" in output
-    assert "No such file" in train("--pretrained", "nowhere,1", status=1)
+    assert "no such file" in train("--pretrained", "nowhere,1", status=1)
 
 
 def test_a_pretrained_head_is_taken_over_where_it_fits(train: Train) -> None:

@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parse_image_size(args.image_size)
     if args.threads < 0:
         raise ConfigError(f"--threads {args.threads}: give a number, or 0 for all CPU cores")
+    if args.output_dir.resolve() == args.input_dir.resolve():
+        raise ConfigError(f"--output-dir {args.output_dir} is the input folder: the photographs would be overwritten")
     faces = list(list_faces(args.input_dir))
     if not faces:
         raise DataError(f"{args.input_dir} holds no image; its layout must be PERSON/IMAGE")

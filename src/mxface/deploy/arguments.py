@@ -37,6 +37,16 @@ def image_paths(named: Sequence[Path] | None) -> list[Path]:
     raise DataError(f"no {SAMPLE_IMAGE} here or beside the command; name a photograph with --image")
 
 
+def picture_targets(folder: Path, images: Sequence[Path]) -> list[Path]:
+    """`FOLDER/STEM.png` for each image. Raises ConfigError where that would overwrite an image, or one another."""
+    targets = [folder / f"{path.stem}.png" for path in images]
+    owner: dict[Path, Path | None] = {path.resolve(): None for path in images}
+    for target, path in zip(targets, images, strict=True):
+        if owner.setdefault(target.resolve(), path.resolve()) != path.resolve():
+            raise ConfigError(f"{target} would be overwritten; choose another folder, or run images of one name apart")
+    return targets
+
+
 def add_detector_arguments(parser: argparse.ArgumentParser, *, det: int, det_help: str) -> None:
     """Add the flags of finding and aligning a face."""
     parser.add_argument("--image-size", default="112,112", help="height,width of the aligned face: 112,112 or 112,96")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mxface.align.geometry import preprocess
 from mxface.deploy.arguments import one_epoch
 from mxface.detect.mtcnn import Detection
-from mxface.errors import DataError
+from mxface.errors import DataError, GraphError
 from mxface.eval.roc import normalise_rows
 from mxface.runtime import Predictor, load_predictor
 
@@ -70,5 +70,7 @@ def normalize(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def decode_gender_age(output: NDArray[np.float32]) -> tuple[int, int]:
     """Read the gender-age network's 202 numbers: two for the gender (1 is male), then a yes or no for each year."""
-    years = output[2:202].reshape(100, 2)
+    if output.shape != (202,):
+        raise GraphError(f"a gender-age network gives 202 numbers, this one {output.size}; see --ga-model")
+    years = output[2:].reshape(100, 2)
     return int(np.argmax(output[:2])), int(np.argmax(years, axis=1).sum())

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from mxface.align.geometry import parse_image_size
 from mxface.align.images import read_image, write_image
 from mxface.cli import HelpFormatter, command, setup_logging
-from mxface.deploy.arguments import DET_SEARCH_HELP, add_detector_arguments, add_image_arguments, image_paths
+from mxface.deploy.arguments import (
+    DET_SEARCH_HELP,
+    add_detector_arguments,
+    add_image_arguments,
+    image_paths,
+    picture_targets,
+)
 from mxface.deploy.face import (
     CROPPED_THRESHOLDS,
     SEARCH_THRESHOLDS,
@@ -104,12 +110,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     args.model = args.ga_model = ""
     model = FaceModel(args)
+    images = image_paths(args.image)
+    targets = picture_targets(args.output, images)
     args.output.mkdir(parents=True, exist_ok=True)
-    for path in image_paths(args.image):
+    for path, target in zip(images, targets, strict=True):
         face = model.find_face(read_image(path))
         if face is None:
             raise no_face(path)
-        target = args.output / f"{path.stem}.png"
         write_image(target, face.aligned[:, :, ::-1])
         print(target)
     return 0

@@ -18,6 +18,7 @@ from mxface.deploy.arguments import (
     add_image_arguments,
     add_recognition_arguments,
     image_paths,
+    picture_targets,
 )
 from mxface.deploy.face import Face, no_face, normalize
 from mxface.deploy.face_model import FaceModel
@@ -42,9 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     if args.output and not args.model:
         raise ConfigError("--output takes embeddings: give --model PREFIX,EPOCH too")
+    images = image_paths(args.image)
+    drawings = picture_targets(args.draw, images) if args.draw else None
     model = FaceModel(args)
     features: list[NDArray[np.float32]] = []
-    for path in image_paths(args.image):
+    for number, path in enumerate(images):
         img = read_image(path)
         face = model.find_face(img)
         if face is None:
@@ -53,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.ga_model:
             print(*model.get_ga(aligned), sep="\n")
         print(face_text(path, face))
-        if args.draw:
-            write_drawing(args.draw / f"{path.stem}.png", img, face)
+        if drawings:
+            write_drawing(drawings[number], img, face)
         if args.model:
             raw = model.get_raw_feature(aligned, flip=bool(args.flip))
             print(embedding_text(raw))

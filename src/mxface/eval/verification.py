@@ -100,6 +100,9 @@ def find_sets(folder: Path, target: str) -> list[Path]:
     """The `.bin` files of the named sets that are there."""
     names = [name.strip() for name in target.split(",") if name.strip()]
     paths = [path for path in (folder / f"{name}.bin" for name in names) if path.is_file()]
+    missing = [name for name in names if folder / f"{name}.bin" not in paths]
+    if paths and missing:
+        print(f"skipped, not in {folder}: {', '.join(f'{name}.bin' for name in missing)}", file=sys.stderr)
     if not paths:
         raise DataError(
             f"none of {', '.join(f'{name}.bin' for name in names)} is in {folder}; see --data-dir, --target"

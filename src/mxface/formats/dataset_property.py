@@ -29,8 +29,11 @@ def read_property(folder_or_file: str | os.PathLike[str]) -> DatasetProperty:
     path = Path(folder_or_file)
     if path.is_dir():
         path = path / FILE_NAME
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as exc:
+        raise FormatError(path, "no such file", "one line num_classes,height,width", way_out=WAY_OUT) from exc
     lines = [line for line in data.decode("latin-1").splitlines() if line.strip()]
     match = _LINE.fullmatch(lines[-1]) if lines and len(data) <= MAX_BYTES else None
     if match is None:

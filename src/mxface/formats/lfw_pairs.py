@@ -30,7 +30,10 @@ class Pair(NamedTuple):
 
 def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
     """Every pair of a `pairs.txt`. Raises FormatError on a line of another form."""
-    lines = Path(path).read_text("utf-8").splitlines()
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except UnicodeDecodeError as exc:
+        raise FormatError(path, "bytes that are no text", "a pairs.txt in UTF-8", offset=exc.start) from exc
     return [_parse(path, number, line.split()) for number, line in enumerate(lines[1:], start=2) if line.strip()]
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mxface.errors import FormatError
-from mxface.formats.checkpoint import params_path, symbol_path
+from mxface.errors import DataError, FormatError
+from mxface.formats.checkpoint import list_epochs, params_path, symbol_path
 from mxface.formats.params import read_params, write_params
 from mxface.graph.symbol import Symbol, load_symbol
 
@@ -28,9 +28,12 @@ class Checkpoint:
 def load_checkpoint(prefix: str | os.PathLike[str], epoch: int) -> Checkpoint:
     """Read a model; arrays may be read-only views of the file.
 
-    Raises FormatError or GraphError for files that do not hold one.
+    Raises DataError where there is none, FormatError or GraphError for files that do not hold one.
     """
     path = params_path(prefix, epoch)
+    if not path.is_file():
+        epochs = ", ".join(map(str, list_epochs(prefix))) or "none"
+        raise DataError(f"{path}: no such file; a model is PREFIX,EPOCH, and the epochs of {prefix} here are: {epochs}")
     parts: dict[str, Arrays] = {"arg": {}, "aux": {}}
     for key, array in read_params(path).items():
         kind, _, name = key.partition(":")
