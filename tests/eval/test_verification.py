@@ -58,9 +58,12 @@ def test_no_params_says_what_was_looked_for(tmp_path: Path) -> None:
         choose_epochs(str(tmp_path / "gone"), [], "")
 
 
-def test_sets_without_a_file_are_skipped_and_none_is_an_error(tmp_path: Path) -> None:
+def test_sets_without_a_file_are_skipped_and_none_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "cfp_fp.bin").touch()
     assert find_sets(tmp_path, "lfw, cfp_fp,") == [tmp_path / "cfp_fp.bin"]
+    assert capsys.readouterr().err == f"skipped, not in {tmp_path}: lfw.bin\n"
     with pytest.raises(DataError, match=r"none of lfw\.bin, agedb_30\.bin is in"):
         find_sets(tmp_path, "lfw,agedb_30")
 
