@@ -49,15 +49,48 @@ def test_batches_are_the_images_in_the_epochs_order(dataset: RecordDataset) -> N
             assert (pixels == decode_image(face_image(number + 1))).all()
 
 
-@pytest.mark.parametrize("augmentation", [{}, {"color": 2, "cutoff": 40}, {"cutoff": 40}])
+AUGMENTATIONS: list[dict[str, int]] = [{}, {"color": 2, "cutoff": 40}, {"cutoff": 40}]
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 @given(seed=st.integers(0, 2**40), epoch=st.integers(0, 50), threads=st.integers(1, 4), data=st.data())
-def test_threads_do_not_show_and_any_batch_is_a_place_to_resume(
+def test_threads_ranks_and_batch_sizes_do_not_show(
     dataset: RecordDataset, augmentation: dict[str, int], seed: int, epoch: int, threads: int, data: st.DataObject
 ) -> None:
-    whole = list(TrainLoader(dataset, batch_size=4, seed=seed, threads=1, **augmentation).epoch(epoch))
-    loader = TrainLoader(dataset, batch_size=4, seed=seed, threads=threads, **augmentation)
-    start = data.draw(st.integers(0, loader.batches_per_epoch))
-    assert equal(list(loader.epoch(epoch, start)), whole[start:])
+    """Whoever loads the image at a position of the epoch, in a batch of whatever size, gives the same pixels."""
+    (whole,) = TrainLoader(dataset, batch_size=23, seed=seed, threads=1, **augmentation).epoch(epoch)
+    num_ranks = data.draw(st.integers(1, 6))
+    batch_size = num_ranks * data.draw(st.integers(1, 23 // num_ranks))
+    start_image = data.draw(st.integers(0, 23))
+    ranks = [
+        list(
+            TrainLoader(
+                dataset,
+                batch_size=batch_size,
+                rank=rank,
+                num_ranks=num_ranks,
+                seed=seed,
+                threads=threads,
+                **augmentation,
+            ).epoch(epoch, start_image)
+        )
+        for rank in range(num_ranks)
+    ]
+    num_batches = (23 - start_image) // batch_size
+    assert [len(batches) for batches in ranks] == [num_batches] * num_ranks
+    for number in range(num_batches):
+        rows = slice(start_image + number * batch_size, start_image + (number + 1) * batch_size)
+        expected = Batch(whole.data[rows], whole.label[rows], whole.index[rows])
+        assert equal([joined([batches[number] for batches in ranks])], [expected])
+
+
+def joined(parts: list[Batch]) -> Batch:
+    """The rows of all parts, one after the other."""
+    return Batch(
+        np.concatenate([part.data for part in parts]),
+        np.concatenate([part.label for part in parts]),
+        np.concatenate([part.index for part in parts]),
+    )
 
 
 def test_epochs_and_seeds_differ(dataset: RecordDataset) -> None:
@@ -146,7 +179,15 @@ def test_nothing_but_damage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"batch_size": 0}, {"batch_size": 24}, {"threads": 0}, {"image_shape": (112, 112, 1)}, {"color": -1}]
+    "setting",
+    [
+        {"batch_size": 0},
+        {"batch_size": 24},
+        {"num_ranks": 3},
+        {"threads": 0},
+        {"image_shape": (112, 112, 1)},
+        {"color": -1},
+    ],
 )
 def test_settings_that_cannot_work(dataset: RecordDataset, setting: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

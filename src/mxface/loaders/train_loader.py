@@ -1,7 +1,8 @@
-"""Batches for training, decoded and augmented by threads, the same whatever the number of threads.
+"""Batches for training, decoded and augmented by threads, the same whatever the number of threads and of ranks.
 
-An epoch is `batches_per_epoch` batches in the order of `epoch_order(seed, epoch)`; what is left over is dropped, as in
-2019. A batch depends on nothing but the data, the seed, the epoch and its number, so an epoch can be entered anywhere.
+An epoch is the images in the order of `epoch_order(seed, epoch)`, cut into batches; what is left over at its end is
+dropped, as in 2019. The image at a position of the epoch, with its augmentation, depends on nothing but the data, the
+seed, the epoch and the position, so an epoch can be entered at any image, by any number of ranks.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ class Damage(NamedTuple):
 class TrainLoader:
     """Epochs of batches from a `RecordDataset`.
 
-    batch_size: images in a batch. image_shape: (H, W, 3); an image of another height is scaled, bicubic, by its shorter
-    side. rand_mirror, cutoff, color: see `Augmentation`. threads: how many decode at a time; one batch a thread is made
-    ahead.
+    batch_size: images in a batch of all ranks together; rank r of `num_ranks` loads the rows [r*b, (r+1)*b) of every
+    batch, b = batch_size / num_ranks = `rank_batch_size`. image_shape: (H, W, 3); an image of another height is scaled,
+    bicubic, by its shorter side. rand_mirror, cutoff, color: see `Augmentation`. threads: how many decode at a time;
+    one batch a thread is made ahead.
 
     A record that cannot be read or decoded is logged and counted; the next good image of the epoch's order takes its
     place in the batch. When more than `damaged_limit` (a share) of all images are damaged, DataError says how many.
@@ -62,6 +64,8 @@ class TrainLoader:
         *,
         batch_size: int,
         image_shape: tuple[int, int, int] = (112, 112, 3),
+        rank: int = 0,
+        num_ranks: int = 1,
         seed: int = 0,
         rand_mirror: bool = True,
         cutoff: int = 0,
@@ -71,10 +75,14 @@ class TrainLoader:
     ) -> None:
         if batch_size < 1 or threads < 1:
             raise ConfigError(f"batch size {batch_size}, {threads} threads: both must be at least 1")
+        if batch_size % num_ranks:
+            raise ConfigError(f"batch size {batch_size} over {num_ranks} ranks: must be a multiple of their number")
         if image_shape[2] != 3:
             raise ConfigError(f"image shape {image_shape}: must be (height, width, 3)")
         self.dataset = dataset
         self.batch_size = batch_size
+        self.rank_batch_size = batch_size // num_ranks
+        self.rank = rank
         self.image_shape = image_shape
         self.seed = seed
         self.augmentation = Augmentation(rand_mirror=bool(rand_mirror), color=int(color), cutoff=int(cutoff))
@@ -88,25 +96,27 @@ class TrainLoader:
     def batches_per_epoch(self) -> int:
         return self.dataset.num_images // self.batch_size
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from number `start` on."""
+    def epoch(self, epoch: int, start_image: int = 0, *, start: int = 0) -> Iterator[Batch]:
+        """This rank's rows of the batches of an epoch, from the image at position `start_image` of its order on."""
         order = epoch_order(self.seed, epoch, self.dataset.num_images)
 
-        def load(number: int) -> tuple[Batch, list[Damage]]:
-            return self._load_batch(order, epoch, number)
+        def load(position: int) -> tuple[Batch, list[Damage]]:
+            return self._load_rows(order, epoch, position + self.rank * self.rank_batch_size)
 
-        numbers = range(start, self.batches_per_epoch)
-        for batch, damages in ordered_map(load, numbers, threads=self.threads, window=self.threads + 1):
+        start_image += start * self.batch_size  # `start`: the training loop of before, until it counts in images
+        positions = range(start_image, self.dataset.num_images - self.batch_size + 1, self.batch_size)
+        for batch, damages in ordered_map(load, positions, threads=self.threads, window=self.threads + 1):
             self._note_damages(damages)
             yield batch
 
-    def _load_batch(self, order: npt.NDArray[np.int64], epoch: int, number: int) -> tuple[Batch, list[Damage]]:
-        start = number * self.batch_size
-        data = self.augmentation.empty((self.batch_size, *self.image_shape))
-        label = np.empty(self.batch_size, np.int64)
-        index = np.empty(self.batch_size, np.int64)
+    def _load_rows(self, order: npt.NDArray[np.int64], epoch: int, start: int) -> tuple[Batch, list[Damage]]:
+        """The images at the positions from `start` on, as many as this rank has of a batch."""
+        count = self.rank_batch_size
+        data = self.augmentation.empty((count, *self.image_shape))
+        label = np.empty(count, np.int64)
+        index = np.empty(count, np.int64)
         damages: list[Damage] = []
-        for row, draws in enumerate(position_draws(self.seed, epoch, start, self.batch_size)):
+        for row, draws in enumerate(position_draws(self.seed, epoch, start, count)):
             index[row], label[row], image = self._load_good(order, start + row, damages)
             data[row] = self.augmentation.apply(image, draws)
         return Batch(data, label, index), damages
