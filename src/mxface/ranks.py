@@ -1,0 +1,87 @@
+"""The processes that train together, and what they tell one another.
+
+Every process of a run calls the same methods in the same order with tensors of the same shape and dtype; each waits
+for all. One process alone pays nothing: its tensors come back as they are, without a copy. Over gloo and NCCL alike:
+
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl", …)    # "gloo" where there is no GPU
+    ranks = Ranks.current()
+
+Sums come out the same to the last bit on every rank, so that all decide alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """`count` processes, of which this is number `rank`. Tensors: float32, float64 or int64 unless said otherwise."""
+
+    rank: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.rank < self.count, f"rank {self.rank} of {self.count}"
+
+    @classmethod
+    def single(cls) -> Ranks:
+        """This process alone."""
+        return cls()
+
+    @classmethod
+    def current(cls) -> Ranks:
+        """The ranks of torch.distributed's default group; this process alone where there is none."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return cls.single()
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes and reports."""
+        return self.rank == 0
+
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """(b, …) of every rank -> (count * b, …) on every rank, in the order of ranks; any dtype, b the same on all."""
+        if self.count == 1:
+            return rows
+        gathered = rows.new_empty(self.count * len(rows), *rows.shape[1:])
+        # as bytes: not every backend knows bfloat16 and bool
+        parts = gathered.view(-1).view(torch.uint8).chunk(self.count)
+        dist.all_gather(list(parts), rows.contiguous().view(-1).view(torch.uint8))
+        return gathered
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """`tensor` itself, now the sum over ranks."""
+        return self._reduce_(tensor, dist.ReduceOp.SUM)
+
+    def max_(self, tensor: Tensor) -> Tensor:
+        """`tensor` itself, now the largest over ranks of each element."""
+        return self._reduce_(tensor, dist.ReduceOp.MAX)
+
+    def mean_(self, tensor: Tensor) -> Tensor:
+        """`tensor` itself, floating point, now the mean over ranks."""
+        return tensor if self.count == 1 else self.sum_(tensor).div_(self.count)
+
+    def broadcast_(self, tensor: Tensor) -> Tensor:
+        """`tensor` itself, now what rank 0's holds; any dtype."""
+        if self.count > 1:
+            dist.broadcast(tensor, src=0)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true on any rank."""
+        return flag if self.count == 1 else bool(self.max_(torch.tensor([int(flag)])).item())
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.any(False)  # dist.barrier would go through NCCL, and choose a GPU by itself
+
+    def _reduce_(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+        if self.count > 1:
+            dist.all_reduce(tensor, op=operation)
+        return tensor

@@ -1,0 +1,109 @@
+"""Several ranks on one machine: run a function of a test module on each, and bring back results or the traceback.
+
+    results = run_ranks(train_a_little, 3, "softmax")     # [train_a_little(ranks, "softmax") on rank 0, 1, 2]
+
+The function must lie at module level (the new processes import it by name), its arguments and result must be plain
+data or tensors. A rank that fails ends all of them: the others would wait for it for ever.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+TIMEOUT_S = 120.0
+
+Result = TypeVar("Result")
+
+
+def run_ranks(
+    function: Callable[..., Result], count: int, *arguments: Any, timeout_s: float = TIMEOUT_S
+) -> list[Result]:
+    """`function(ranks, *arguments)` on `count` new processes that talk over gloo; the results in the order of ranks.
+
+    Raises AssertionError with the traceback of the first rank that failed, or when `timeout_s` has passed.
+    """
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        pipes, processes = [], []
+        for rank in range(count):
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_run_rank, args=(function, arguments, rank, count, Path(folder), sender, timeout_s), daemon=True
+            )
+            process.start()
+            sender.close()
+            pipes.append(receiver)
+            processes.append(process)
+        try:
+            return _collect(pipes, timeout_s)
+        finally:
+            for process in processes:
+                if process.is_alive():
+                    process.terminate()
+                process.join()
+
+
+def _collect(pipes: list[multiprocessing.connection.Connection], timeout_s: float) -> list[Any]:
+    results: dict[int, Any] = {}
+    deadline = time.monotonic() + timeout_s
+    while len(results) < len(pipes):
+        waiting = [pipe for rank, pipe in enumerate(pipes) if rank not in results]
+        ready = multiprocessing.connection.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
+        assert ready, (
+            f"ranks {[rank for rank in range(len(pipes)) if rank not in results]} did not end in {timeout_s} s"
+        )
+        for pipe in ready:
+            rank = pipes.index(pipe)  # type: ignore[arg-type]
+            try:
+                failure, results[rank] = pickle.loads(pipes[rank].recv_bytes())
+            except EOFError:
+                raise AssertionError(f"rank {rank} died without a word") from None
+            assert failure is None, f"rank {rank} failed:\n{failure}"
+    return [results[rank] for rank in range(len(pipes))]
+
+
+def _run_rank(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    rank: int,
+    count: int,
+    folder: Path,
+    sender: multiprocessing.connection.Connection,
+    timeout_s: float,
+) -> None:
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a container's name may not resolve
+    import torch
+    import torch.distributed as dist
+
+    from mxface.ranks import Ranks
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("error")
+    try:
+        dist.init_process_group(
+            "gloo",
+            init_method=(folder / "rendezvous").as_uri(),
+            rank=rank,
+            world_size=count,
+            timeout=timedelta(seconds=timeout_s),
+        )
+        result = function(Ranks.current(), *arguments)
+        dist.barrier()
+        dist.destroy_process_group()
+        message = pickle.dumps(
+            (None, result)
+        )  # by value: Connection.send would lend out shared memory that ends with us
+    except BaseException:
+        message = pickle.dumps((traceback.format_exc(), None))
+    sender.send_bytes(message)
