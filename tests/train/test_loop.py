@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.train.tiny import TinyLoader, configure, tiny_learner
+from tests.train.tiny import CONFIG, TinyLoader, configure, tiny_learner
 
 from mxface.errors import ConfigError, NonFiniteLossError
 from mxface.loaders import Batch
@@ -132,8 +132,8 @@ def test_scalars_reach_tensorboard(tmp_path: Path) -> None:
 class SpoiledLoader(TinyLoader):
     """Pixels that are no numbers, in the third batch."""
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        for number, batch in enumerate(super().epoch(epoch, start), start):
+    def epoch(self, epoch: int, start_image: int = 0) -> Iterator[Batch]:
+        for number, batch in enumerate(super().epoch(epoch, start_image), start_image // CONFIG.batch_size):
             data = batch.data.astype(np.float32)
             if number == 2:
                 data[1] = np.nan
@@ -156,8 +156,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path) -> No
 class SignalLoader(TinyLoader):
     """A SIGTERM arrives with the third batch."""
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        for number, batch in enumerate(super().epoch(epoch, start), start):
+    def epoch(self, epoch: int, start_image: int = 0) -> Iterator[Batch]:
+        for number, batch in enumerate(super().epoch(epoch, start_image), start_image // CONFIG.batch_size):
             if number == 2:
                 signal.raise_signal(signal.SIGTERM)
             yield batch

@@ -87,6 +87,6 @@ class TinyLoader:
     dataset = TinyDataset()
     batches_per_epoch = 4
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        for number in range(start, self.batches_per_epoch):
+    def epoch(self, epoch: int, start_image: int = 0) -> Iterator[Batch]:
+        for number in range(start_image // CONFIG.batch_size, self.batches_per_epoch):
             yield tiny_batch(1000 * epoch + number)

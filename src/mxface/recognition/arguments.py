@@ -11,7 +11,9 @@ from typing import Any
 
 from mxface.cli import HelpFormatter
 from mxface.errors import ConfigError
+from mxface.loaders.train_loader import DAMAGED_LIMIT
 from mxface.recognition.config import (
+    ENGINES,
     DataConfig,
     LossConfig,
     RunConfig,
@@ -21,7 +23,7 @@ from mxface.recognition.config import (
     warn_unknown_keys,
 )
 from mxface.recognition.config_file import read_config_file
-from mxface.train.config import DTYPES, WD_SCOPES, TrainConfig, require
+from mxface.train.config import DTYPES, ON_NAN, WD_SCOPES, TrainConfig, require
 from mxface.train.schedule import parse_lr_steps
 
 log = logging.getLogger(__name__)
@@ -108,10 +110,27 @@ def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.Argu
     training.add_argument(
         "--per-batch-size", type=int, default=defaults["per_batch_size"], help="images of a batch, per device"
     )
+    training.add_argument(
+        "--margin-warmup", type=int, default=0, help="batches over which the margin grows from nothing; 0: none"
+    )
+    training.add_argument(
+        "--clip-grad", type=float, default=0.0, help="largest length of the backbone's gradient; 0: no limit"
+    )
+    training.add_argument(
+        "--on-nan",
+        choices=ON_NAN,
+        default="stop",
+        help="a loss that is not finite: stop, skip the batch, or go back to the last training state and skip it",
+    )
     training.add_argument("--seed", type=int, default=0, help="of the initial values, the order and the augmentation")
     training.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="of the backbone's products; parameters stay float32"
     )
+
+    training.add_argument(
+        "--head-dtype", choices=DTYPES, default="float32", help="of the products with the class centres"
+    )
+    training.add_argument("--compile", action="store_true", help="compile the backbone (torch.compile; for GPUs)")
 
     progress = parser.add_argument_group("progress")
     progress.add_argument("--verbose", type=int, default=defaults["verbose"], help="batches between verifications")
@@ -121,6 +140,18 @@ def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.Argu
     machine.add_argument("--kvstore", default=defaults["kvstore"], help="'device' or 'local': one machine")
     machine.add_argument(
         "--threads", type=int, default=0, help="CPU threads for computing and for decoding; 0: all cores"
+    )
+    machine.add_argument(
+        "--workers", type=int, default=0, help="processes that decode images; 0: threads of this process"
+    )
+    machine.add_argument(
+        "--max-damaged", type=float, default=DAMAGED_LIMIT, help="share of unreadable images that is put up with"
+    )
+    machine.add_argument(
+        "--ranks", type=int, help="processes that train together (default: one a visible GPU; on the CPU, one)"
+    )
+    machine.add_argument(
+        "--engine", choices=ENGINES, default="torch", help="what computes; mxnet: MXNet 1.9.1's Module, as in 2019"
     )
     machine.add_argument("--device", help="cpu, cuda or cuda:N, instead of CUDA_VISIBLE_DEVICES's first")
     return parser
@@ -168,6 +199,11 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
             seed=flags.seed,
             dtype=flags.dtype,
             wd_scope=flags.wd_scope,
+            head_dtype=flags.head_dtype,
+            on_nan=flags.on_nan,
+            margin_warmup=flags.margin_warmup,
+            clip_grad=flags.clip_grad,
+            compile=flags.compile,
             fc7_lr_mult=loss.fc7_lr_mult,
             fc7_wd_mult=loss.fc7_wd_mult,
         ),
@@ -178,4 +214,8 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
         resume=flags.resume,
         threads=flags.threads,
         device=flags.device,
+        ranks=flags.ranks or 1,
+        engine=flags.engine,
+        workers=flags.workers,
+        max_damaged=flags.max_damaged,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mxface.errors import ConfigError
+from mxface.loaders.train_loader import DAMAGED_LIMIT
 from mxface.places import search_folders
 from mxface.symbols import FAMILIES, RecognitionOptions
 from mxface.train.config import TrainConfig, require
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 LOSS_NAMES = ("softmax", "margin_softmax", "triplet", "atriplet")
 NAME_KEYS = frozenset(("network", "dataset", "loss", "num_workers"))  # written by generate_config itself
+ENGINES = ("torch", "mxnet")
 NETWORK_FAMILIES = ("recognition", "src")  # whose networks end in an embedding
 OTHER_KEYS = frozenset(("net_family", "net_name", "max_steps", "ckpt_embedding", "count_flops"))
 
@@ -91,8 +93,16 @@ class RunConfig:
     resume: bool
     threads: int
     device: str | None
+    ranks: int = 1
+    engine: str = "torch"
+    workers: int = 0
+    max_damaged: float = DAMAGED_LIMIT
 
     def __post_init__(self) -> None:
+        require(self.ranks >= 1, "ranks", self.ranks, "a number of processes above 0")
+        require(self.engine in ENGINES, "engine", self.engine, " or ".join(ENGINES))
+        require(self.workers >= 0, "workers", self.workers, "a number of processes, or 0 for threads")
+        require(0 <= self.max_damaged <= 1, "max_damaged", self.max_damaged, "a share of the images in [0, 1]")
         require(self.threads >= 0, "threads", self.threads, "a number of CPU threads, or 0 for all cores")
 
 

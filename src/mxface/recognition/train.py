@@ -85,7 +85,7 @@ def train(run: RunConfig, num_classes: int, device: torch.device, stop: StopSign
     warn_if_nothing_is_saved(run, pair_sets)
 
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
-    identity = {"seed": run.train.seed, "batch_size": run.train.batch_size, "num_images": loader.dataset.num_images}
+    identity = {"seed": run.train.seed, "num_images": loader.dataset.num_images}
     states = StateFolder(run.prefix.parent / "state")
     state = RunState(states, learner, progress, rule, identity)
     if run.resume:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mxface.errors import ConfigError
 
 DTYPES = ("float32", "bf16")
+ON_NAN = ("stop", "skip", "rollback")
 WD_SCOPES = ("all", "weights")
 
 
@@ -20,11 +21,15 @@ def require(condition: bool, name: str, value: object, expected: str) -> None:
 class TrainConfig:
     """Settings of the loop and of the optimiser.
 
+    `batch_size` is the number of images of one step over all ranks.
     `lr_steps` are global batch numbers after which the rate is a tenth; `verbose` is the number of batches between
     verifications, `state_steps` between training states (0: only at the end and on a signal). `ckpt` is 2019's rule
     (`mxface.train.checkpoint`). With `max_steps` > 0 the run ends after batch `max_steps` + 1, as it did in 2019.
     `wd_scope` "all" is what 2019 really computed, full weight decay on every parameter; "weights" spares biases and
-    betas, and lets the fc7 multipliers act.
+    betas, and lets the fc7 multipliers act. `head_dtype` is the precision of the products with the class centres;
+    `sample_rate` the share of them that a step touches; `on_nan` what a loss that is not finite leads to;
+    `margin_warmup` the batches over which the margin grows from nothing; `clip_grad` the largest length of the
+    backbone's gradient (0: any); `compile` hands the backbone to torch.compile.
     """
 
     batch_size: int
@@ -40,6 +45,12 @@ class TrainConfig:
     seed: int
     dtype: str
     wd_scope: str
+    head_dtype: str = "float32"
+    sample_rate: float = 1.0
+    on_nan: str = "stop"
+    margin_warmup: int = 0
+    clip_grad: float = 0.0
+    compile: bool = False
     fc7_lr_mult: float = 1.0
     fc7_wd_mult: float = 1.0
 
@@ -56,3 +67,8 @@ class TrainConfig:
         require(0 <= self.seed < 2**63, "seed", self.seed, "a number in [0, 2^63)")
         require(self.dtype in DTYPES, "dtype", self.dtype, " or ".join(DTYPES))
         require(self.wd_scope in WD_SCOPES, "wd_scope", self.wd_scope, " or ".join(WD_SCOPES))
+        require(self.head_dtype in DTYPES, "head_dtype", self.head_dtype, " or ".join(DTYPES))
+        require(0 < self.sample_rate <= 1, "sample_rate", self.sample_rate, "a share of the classes in (0, 1]")
+        require(self.on_nan in ON_NAN, "on_nan", self.on_nan, ", ".join(ON_NAN))
+        require(self.margin_warmup >= 0, "margin_warmup", self.margin_warmup, "a number of batches, or 0")
+        require(self.clip_grad >= 0, "clip_grad", self.clip_grad, "a length above 0, or 0 for no limit")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mxface.eval.protocol import PairSet, verify
 from mxface.train.checkpoint import SaveRule
-from mxface.train.learner import Learner
+from mxface.train.learner import Trainee
 from mxface.train.log import RunLog
 
 
@@ -16,7 +16,7 @@ class Judge:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: Trainee,
         pair_sets: Sequence[PairSet],
         rule: SaveRule,
         save: Callable[[int], Path],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,35 @@ from mxface.lower import export_params, lower
 from mxface.runtime.heap import keep_freed_memory
 from mxface.train.config import TrainConfig
 from mxface.train.optimizer import NO_MULTIPLIERS, SGD, Multipliers
+
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+Check = Callable[[HeadOutput], None]
+
+
+class TrainedBatch(NamedTuple):
+    """What a batch gave: the head's output, and this rank's embeddings (b, D) without their graph."""
+
+    output: HeadOutput
+    embedding: Tensor
+
+
+class Trainee(Protocol):
+    """What the loop trains, whatever engine computes it."""
+
+    device: torch.device
+
+    def train_batch(self, batch: Batch, *, step: int, lr: float, check: Check) -> TrainedBatch:
+        """One update, number `step` (from 1). `check` sees the loss before anything is changed, and may raise."""
+
+    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Raw embeddings (B, D) of RGB images (B, H, W, 3), with the moving statistics."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that training changes, by name: `backbone/…`, `momentum/…`, `head/…`."""
+
+    def export(self) -> tuple[Arrays, Arrays]:
+        """Arguments (the head's too) and auxiliary states, by MXNet's names."""
 
 
 class Learner:
@@ -47,6 +77,14 @@ class Learner:
         self._config = config
         self._multipliers = multipliers
 
+    def train_batch(self, batch: Batch, *, step: int, lr: float, check: Check) -> TrainedBatch:
+        """One update, number `step` (from 1); see `Trainee`."""
+        # dropout's masks follow from (seed, step): a resumed run has the same, and a state need not hold a generator
+        torch.manual_seed(int(np.random.SeedSequence((self._config.seed, step)).generate_state(1, np.uint64)[0]))
+        images, label = self.fetch(batch)
+        embedding = self.forward(images)
+        return TrainedBatch(self.step(embedding, label, lr=lr, check=check), embedding.detach())
+
     def fetch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images (B, 3, H, W) in channels_last order, 0..255, and labels (B,), on the device."""
         num_classes = self.head.config.num_classes
@@ -63,7 +101,7 @@ class Learner:
             embedding: Tensor = self.backbone(images)
         return embedding
 
-    def step(self, embedding: Tensor, label: Tensor, *, lr: float, check: Callable[[HeadOutput], None]) -> HeadOutput:
+    def step(self, embedding: Tensor, label: Tensor, *, lr: float, check: Check) -> HeadOutput:
         """Loss, backward and update of everything. `check` sees the loss before anything is changed, and may raise."""
         output, grad_embedding = self.head.step(
             embedding.detach(),
@@ -101,7 +139,7 @@ class Learner:
         }
         return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
-    def export(self) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, npt.NDArray[np.float32]]]:
+    def export(self) -> tuple[Arrays, Arrays]:
         """Arguments (the head's too) and auxiliary states, by MXNet's names."""
         args, aux = export_params(self.backbone)
         args.update({name: parameter.detach().cpu().numpy() for name, parameter in self.head.named_parameters()})

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from mxface.losses import HeadOutput
+from mxface.train.learner import TrainedBatch
 from mxface.train.metrics import AccMetric, LossValueMetric, Metric, Speedometer, epoch_lines
 from mxface.train.progress import Progress
 
@@ -77,22 +77,20 @@ class BatchReport:
         self._log.say("call reset()")
         self._epoch_started = time.perf_counter()
 
-    def after_batch(
-        self, progress: Progress, output: HeadOutput, embedding: Tensor, *, lr: float, next_lr: float
-    ) -> None:
+    def after_batch(self, progress: Progress, trained: TrainedBatch, *, lr: float, next_lr: float) -> None:
         """2019's lines, in its order. `progress` already counts the batch; `lr` is the rate it was trained with."""
         self._log.advance()
         if next_lr != lr:
             self._log.say(f"lr change to {next_lr}")
         for metric in (*self._metrics, *self._window.values()):
-            metric.update(output)
+            metric.update(trained.output)
         line = self._speedometer.line(progress.epoch, progress.batch - 1, self._metrics)
         if line is not None:
             self._log.mxnet_line(line)
         if progress.step % RATE_LINE_STEPS == 0:
             self._log.say(f"lr-batch-epoch: {next_lr} {progress.batch - 1} {progress.epoch}")
         if progress.step % self._frequent == 0:
-            self._log.scalars(progress.step, self._window_figures(embedding, lr))
+            self._log.scalars(progress.step, self._window_figures(trained.embedding, lr))
 
     def end_epoch(self, epoch: int) -> None:
         """After the last batch."""
@@ -107,6 +105,6 @@ class BatchReport:
         now = time.perf_counter()
         figures["train/images_per_second"] = self._frequent * self._batch_size / (now - self._window_started)
         self._window_started = now
-        figures["train/embedding_norm"] = float(embedding.detach().float().norm(dim=1).mean())
+        figures["train/embedding_norm"] = float(embedding.float().norm(dim=1).mean())
         figures["train/learning_rate"] = lr
         return figures

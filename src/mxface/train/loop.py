@@ -7,7 +7,7 @@ from mxface.losses import HeadOutput
 from mxface.train.config import TrainConfig
 from mxface.train.guard import StopSignals, require_finite_loss
 from mxface.train.judge import Judge
-from mxface.train.learner import Learner
+from mxface.train.learner import Trainee
 from mxface.train.log import BatchReport
 from mxface.train.progress import Progress
 from mxface.train.resume import RunState
@@ -15,7 +15,7 @@ from mxface.train.schedule import StepSchedule
 
 
 def fit(
-    learner: Learner,
+    learner: Trainee,
     loader: TrainLoader,
     config: TrainConfig,
     *,
@@ -32,7 +32,7 @@ def fit(
     schedule = StepSchedule(config.lr, config.lr_steps)
     while not is_over(progress, config, stop):
         report.begin_epoch()
-        for batch in loader.epoch(progress.epoch, start=progress.batch):
+        for batch in loader.epoch(progress.epoch, start_image=progress.images):
 
             def check(output: HeadOutput, batch: Batch = batch) -> None:
                 # on a GPU this waits for the forward alone: the backward is not queued yet
@@ -40,11 +40,9 @@ def fit(
                 require_finite_loss(float(output.loss), step=progress.step + 1, records=records)
 
             lr = schedule.lr_after(progress.step)
-            images, label = learner.fetch(batch)
-            embedding = learner.forward(images)
-            output = learner.step(embedding, label, lr=lr, check=check)
-            progress.advance()
-            report.after_batch(progress, output, embedding, lr=lr, next_lr=schedule.lr_after(progress.step))
+            trained = learner.train_batch(batch, step=progress.step + 1, lr=lr, check=check)
+            progress.advance(config.batch_size)
+            report.after_batch(progress, trained, lr=lr, next_lr=schedule.lr_after(progress.step))
             if progress.step % config.verbose == 0:
                 judge.verify(progress.step)
             if config.state_steps and progress.step % config.state_steps == 0:

@@ -1,4 +1,8 @@
-"""Where a run stands."""
+"""Where a run stands.
+
+The place inside an epoch is counted in images, so that a run can go on from it with another batch size or on another
+number of ranks.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,20 @@ from dataclasses import dataclass
 
 @dataclass(kw_only=True)
 class Progress:
-    """Batches trained over all epochs (`step`), the epoch, and batches trained of it."""
+    """Batches trained over all epochs (`step`), the epoch, and batches and images trained of it, over all ranks."""
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    images: int = 0
 
-    def advance(self) -> None:
-        """One batch more."""
+    def advance(self, images: int) -> None:
+        """One batch of so many images more."""
         self.step += 1
         self.batch += 1
+        self.images += images
 
     def begin_next_epoch(self) -> None:
         """The epoch is over."""
         self.epoch += 1
-        self.batch = 0
+        self.batch = self.images = 0

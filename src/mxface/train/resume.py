@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mxface.errors import ConfigError
 from mxface.train.checkpoint import SaveRule
-from mxface.train.learner import Learner
+from mxface.train.learner import Trainee
 from mxface.train.progress import Progress
 from mxface.train.state import StateFolder
 
@@ -19,11 +19,11 @@ from mxface.train.state import StateFolder
 class RunState:
     """Everything a resumed run needs, saved to and read from `folder`.
 
-    `identity` are the numbers that decide which images a batch holds; a state of another run is refused.
+    `identity` are the numbers that decide the order of the images; a state of another run is refused.
     """
 
     def __init__(
-        self, folder: StateFolder, learner: Learner, progress: Progress, rule: SaveRule, identity: Mapping[str, int]
+        self, folder: StateFolder, learner: Trainee, progress: Progress, rule: SaveRule, identity: Mapping[str, int]
     ) -> None:
         self._folder = folder
         self._learner = learner
@@ -54,21 +54,15 @@ class RunState:
             for name, value in asdict(counters).items():
                 if name != "ckpt":  # a setting, not a memory
                     setattr(counters, name, type(value)(tensors[f"{type(counters).__name__}/{name}"].item()))
-        torch.set_rng_state(tensors["random/cpu"])
-        if self._learner.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random/cuda"], self._learner.device)
         self._saved_step = self._progress.step
         return path
 
     def _tensors(self) -> dict[str, Tensor]:
-        """One flat table: the learner's own tensors, and copies of counters and random generators."""
+        """One flat table: the learner's own tensors, and copies of the counters."""
         table = self._learner.tensors()
         table |= {f"identity/{name}": torch.tensor(value) for name, value in self._identity.items()}
         for counters in (self._progress, self._rule):
             for name, value in asdict(counters).items():
                 dtype = torch.float64 if isinstance(value, float) else torch.int64
                 table[f"{type(counters).__name__}/{name}"] = torch.tensor(value, dtype=dtype)
-        table["random/cpu"] = torch.get_rng_state()
-        if self._learner.device.type == "cuda":
-            table["random/cuda"] = torch.cuda.get_rng_state(self._learner.device)
         return table
