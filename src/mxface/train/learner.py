@@ -20,7 +20,6 @@ from mxface.runtime.heap import keep_freed_memory
 from mxface.train.config import TrainConfig
 from mxface.train.optimizer import NO_MULTIPLIERS, SGD, Multipliers
 
-
 Arrays = dict[str, npt.NDArray[np.float32]]
 Check = Callable[[HeadOutput], None]
 
