@@ -18,6 +18,7 @@ from mxface.losses import HeadOutput, SoftmaxHead
 from mxface.lower import export_params, lower
 from mxface.runtime.heap import keep_freed_memory
 from mxface.train.config import TrainConfig
+from mxface.train.guard import NotFinite, require_finite_gradient
 from mxface.train.optimizer import NO_MULTIPLIERS, SGD, Multipliers
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -44,6 +45,9 @@ class Trainee(Protocol):
 
     def tensors(self) -> dict[str, Tensor]:
         """All that training changes, by name: `backbone/…`, `momentum/…`, `head/…`."""
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what a reader filled the tensors of `tensors()` with; other names in the table are passed over."""
 
     def export(self) -> tuple[Arrays, Arrays]:
         """Arguments (the head's too) and auxiliary states, by MXNet's names."""
@@ -75,14 +79,23 @@ class Learner:
         )
         self._config = config
         self._multipliers = multipliers
+        self._statistics = list(self.backbone.buffers())
+        self._statistics_before = [torch.empty_like(statistic) for statistic in self._statistics]
 
     def train_batch(self, batch: Batch, *, step: int, lr: float, check: Check) -> TrainedBatch:
         """One update, number `step` (from 1); see `Trainee`."""
         # dropout's masks follow from (seed, step): a resumed run has the same, and a state need not hold a generator
         torch.manual_seed(int(np.random.SeedSequence((self._config.seed, step)).generate_state(1, np.uint64)[0]))
         images, label = self.fetch(batch)
-        embedding = self.forward(images)
-        return TrainedBatch(self.step(embedding, label, lr=lr, check=check), embedding.detach())
+        torch._foreach_copy_(self._statistics_before, self._statistics)
+        try:
+            embedding = self.forward(images)
+            output = self.step(embedding, label, lr=lr, check=check)
+        except NotFinite:
+            torch._foreach_copy_(self._statistics, self._statistics_before)  # the forward wrote them
+            self.optimizer.zero_grad()
+            raise
+        return TrainedBatch(output, embedding.detach())
 
     def fetch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images (B, 3, H, W) in channels_last order, 0..255, and labels (B,), on the device."""
@@ -101,7 +114,10 @@ class Learner:
         return embedding
 
     def step(self, embedding: Tensor, label: Tensor, *, lr: float, check: Check) -> HeadOutput:
-        """Loss, backward and update of everything. `check` sees the loss before anything is changed, and may raise."""
+        """Loss, backward and update of everything. `check` sees the loss before anything is changed, and may raise.
+
+        NotFinite: the backbone's gradient is not finite; the backbone is as it was, the centres have moved.
+        """
         output, grad_embedding = self.head.step(
             embedding.detach(),
             label,
@@ -113,6 +129,7 @@ class Learner:
             check=check,
         )
         torch.autograd.backward(embedding, grad_embedding.to(embedding.dtype))
+        require_finite_gradient(self.optimizer.clip(self._config.clip_grad))
         self.optimizer.lr = lr
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -137,6 +154,9 @@ class Learner:
             "head": self.head.state_dict(),
         }
         return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Nothing: filling the tensors of `tensors()` has done it."""
 
     def export(self) -> tuple[Arrays, Arrays]:
         """Arguments (the head's too) and auxiliary states, by MXNet's names."""

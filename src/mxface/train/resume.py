@@ -50,12 +50,20 @@ class RunState:
                 raise ConfigError(
                     f"{path} was written with {name} {found}, this run has {expected}: they must be equal"
                 )
+        self._learner.load(tensors)
         for counters in (self._progress, self._rule):
             for name, value in asdict(counters).items():
                 if name != "ckpt":  # a setting, not a memory
                     setattr(counters, name, type(value)(tensors[f"{type(counters).__name__}/{name}"].item()))
         self._saved_step = self._progress.step
         return path
+
+    def roll_back(self) -> int:
+        """Take everything trained, but not the counters, back to the newest state; the step that it is of."""
+        tensors = self._tensors()
+        path = self._folder.load_newest(tensors)
+        assert path is not None, "a run that may roll back saves a state before its first batch"
+        return int(tensors["Progress/step"])
 
     def _tensors(self) -> dict[str, Tensor]:
         """One flat table: the learner's own tensors, and copies of the counters."""
