@@ -63,6 +63,7 @@ class RunState:
         tensors = self._tensors()
         path = self._folder.load_newest(tensors)
         assert path is not None, "a run that may roll back saves a state before its first batch"
+        self._learner.load(tensors)
         return int(tensors["Progress/step"])
 
     def _tensors(self) -> dict[str, Tensor]:
