@@ -40,7 +40,8 @@ class PRelu(torch.autograd.Function):
 
 def prelu(data: Tensor, slope: Tensor) -> Tensor:
     """x where positive, slope * x elsewhere."""
-    if torch.is_grad_enabled() and (data.requires_grad or slope.requires_grad):
+    learns = torch.is_grad_enabled() and (data.requires_grad or slope.requires_grad)
+    if learns and data.device.type == "cpu":  # on a GPU torch's own backward is one kernel
         return apply(PRelu, data, slope)
     return torch.prelu(data, slope.to(data.dtype))
 
