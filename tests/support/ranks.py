@@ -1,9 +1,10 @@
 """Several ranks on one machine: run a function of a test module on each, and bring back results or the traceback.
 
     results = run_ranks(train_a_little, 3, "softmax")     # [train_a_little(ranks, "softmax") on rank 0, 1, 2]
+    results = run_threads(train_a_little, 3, "softmax")   # the same, in milliseconds and without torch.distributed
 
-The function must lie at module level (the new processes import it by name), its arguments and result must be plain
-data or tensors. A rank that fails ends all of them: the others would wait for it for ever.
+The function of `run_ranks` must lie at module level (the new processes import it by name), its arguments and result
+must be plain data or tensors. A rank that fails ends all of them: the others would wait for it for ever.
 """
 
 from __future__ import annotations
@@ -13,13 +14,22 @@ import multiprocessing.connection
 import os
 import pickle
 import tempfile
+import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from mxface.ranks import Ranks
 
 TIMEOUT_S = 120.0
 
@@ -83,11 +93,6 @@ def _run_rank(
     timeout_s: float,
 ) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a container's name may not resolve
-    import torch
-    import torch.distributed as dist
-
-    from mxface.ranks import Ranks
-
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     try:
@@ -107,3 +112,60 @@ def _run_rank(
     except BaseException:
         message = pickle.dumps((traceback.format_exc(), None))
     sender.send_bytes(message)
+
+
+class Meeting:
+    """Where the threads of `run_threads` exchange tensors."""
+
+    def __init__(self, count: int) -> None:
+        self._barrier = threading.Barrier(count, timeout=TIMEOUT_S)
+        self._tensors: list[Tensor | None] = [None] * count
+
+    def exchange(self, rank: int, tensor: Tensor) -> list[Tensor]:
+        """What every rank brought, copied."""
+        self._tensors[rank] = tensor
+        self._barrier.wait()
+        everyones = [brought.clone() for brought in self._tensors if brought is not None]
+        self._barrier.wait()  # before anybody changes its tensor in place
+        return everyones
+
+    def leave(self) -> None:
+        """Free the others from waiting for one that failed."""
+        self._barrier.abort()
+
+
+@dataclass(frozen=True)
+class ThreadRanks(Ranks):
+    """Ranks that are threads of one process."""
+
+    meeting: Meeting = field(default_factory=lambda: Meeting(1))
+
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        return torch.cat(self.meeting.exchange(self.rank, rows))
+
+    def broadcast_(self, tensor: Tensor) -> Tensor:
+        return tensor.copy_(self.meeting.exchange(self.rank, tensor)[0])
+
+    def _reduce_(self, tensor: Tensor, operation: Any) -> Tensor:
+        everyones = torch.stack(self.meeting.exchange(self.rank, tensor))
+        return tensor.copy_(everyones.sum(0) if operation == dist.ReduceOp.SUM else everyones.amax(0))
+
+
+def run_threads(function: Callable[..., Result], count: int, *arguments: Any) -> list[Result]:
+    """`function(ranks, *arguments)` on `count` threads; the results in the order of ranks."""
+    meeting = Meeting(count)
+
+    def run(rank: int) -> Result:
+        try:
+            return function(ThreadRanks(rank, count, meeting), *arguments)
+        except BaseException:
+            meeting.leave()
+            raise
+
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(run, rank) for rank in range(count)]
+    failures = [future.exception() for future in futures]
+    for failure in failures:
+        if failure is not None and not isinstance(failure, threading.BrokenBarrierError):
+            raise failure
+    return [future.result() for future in futures]

@@ -4,7 +4,10 @@ The first pass finds log-sum-exp of all logits but the target's (running maximum
 turns each chunk's logits into their gradient, adds its share to the features' gradient and moves the chunk's centres in
 place. The target stays apart, so that nothing cancels where its probability is near 1.
 
-Legend: B batch, C classes, D embedding size, K classes of one chunk. Logits lie as (C, B).
+Where classes are split over ranks, each has all features and its own centres: only two (B,) vectors join the softmax,
+and the features' gradient is a sum over ranks (`softmax_head`).
+
+Legend: B batch, C classes here, D embedding size, K classes of one chunk. Logits lie as (C, B).
     cosine logits   z = s * x.w / |w|       the features x are normalised rows
     plain logits    z = x.w (+ bias)
 The products x.w may be bfloat16; the target's logit, the softmax, the sums, the centres and their momentum are not.
@@ -20,35 +23,44 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mxface.losses.centres import Centres, Chunk, Workspace
+from mxface.ranks import Ranks
+
 LOG2_E = math.log2(math.e)
 NORM_EPSILON = 1e-10  # MXNet's L2Normalization: x / sqrt(sum x^2 + 1e-10)
 CHUNK_CLASSES = {"cpu": 2048, "cuda": 32768}  # CPU: a chunk stays in the cache; GPU: few launches
 KEPT_PRODUCT_BYTES = 256 << 20  # above it the second pass computes the products again instead of keeping (C, B) of them
 
 
-class Centres(NamedTuple):
-    """What is learned, (C, D) and (C,), each beside its momentum buffer; no bias: None twice."""
-
-    weight: Tensor
-    weight_momentum: Tensor
-    bias: Tensor | None = None
-    bias_momentum: Tensor | None = None
-
-
 class Target(NamedTuple):
-    """Of each row's target class, all (B,): its plain logit, the logit with the margin, d logit / d plain_logit."""
+    """Of each row's target class, all (B,): its plain logit, the logit with the margin, d logit / d plain_logit.
 
-    label: Tensor
+    `position` is where its centre stands among the centres here; centres.NO_ROW where it is another rank's.
+    """
+
+    position: Tensor
     plain_logit: Tensor
     logit: Tensor
     slope: Tensor
 
 
 class Scores(NamedTuple):
-    """Of all logits but the target's, both (B,): log-sum-exp, and the largest."""
+    """Of all logits but the target's, both (B,): the largest, and the sum of exp(logit - largest)."""
 
-    log_others: Tensor
     best_other: Tensor
+    total: Tensor
+
+    @property
+    def log_others(self) -> Tensor:
+        """Log-sum-exp."""
+        return self.best_other + self.total.log()
+
+    def over(self, ranks: Ranks) -> Scores:
+        """The same of the classes of all ranks."""
+        if ranks.count == 1:
+            return self
+        best = ranks.max_(self.best_other.clone())
+        return Scores(best, ranks.sum_(self.total * torch.exp(self.best_other - best)))
 
 
 class SgdRate(NamedTuple):
@@ -58,24 +70,6 @@ class SgdRate(NamedTuple):
     momentum: float
     wd: float
     rescale: float = 1.0
-
-
-class Workspace:
-    """Named buffers that outlive a step.
-
-    glibc hands every large block back to the kernel; faulting it in again costs more than the arithmetic on it.
-    """
-
-    def __init__(self) -> None:
-        self._flat: dict[str, Tensor] = {}
-
-    def matrix(self, name: str, shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """An uninitialised matrix on the device of `like`, of its dtype unless told otherwise."""
-        size = math.prod(shape)
-        flat = self._flat.get(name)
-        if flat is None or flat.numel() < size or flat.dtype != (dtype or like.dtype) or flat.device != like.device:
-            flat = self._flat[name] = like.new_empty(size, dtype=dtype)
-        return flat[:size].view(shape)
 
 
 class FusedStep:
@@ -96,13 +90,13 @@ class FusedStep:
     ) -> None:
         self._features = features
         self._centres = centres
-        self._target_row = target.label.argsort()  # by class: those of a chunk are a slice
+        self._target_row = target.position.argsort()  # by class: those of a chunk are a slice
         self._target = Target(*(values[self._target_row] for values in target))
-        self._target_class = self._target.label.tolist()
+        self._target_class = self._target.position.tolist()
         self._scale = scale
         self._product_dtype = product_dtype
         self._workspace = workspace
-        self._num_classes, self._batch_size = len(centres.weight), len(features)
+        self._num_classes, self._batch_size = centres.num_rows, len(features)
         self._keeps_products = self._num_classes * self._batch_size * product_dtype.itemsize <= KEPT_PRODUCT_BYTES
         self._product_features = self._as_product("features", features)
         self._row_scale = workspace.matrix("row_scale", (self._num_classes, 1), like=features)  # s / |w|
@@ -112,18 +106,22 @@ class FusedStep:
         best = torch.full_like(self._target.logit, torch.finfo(self._features.dtype).min)
         total = torch.zeros_like(best)
         for start, stop in self._chunks():
+            weight, bias = self._centres.read(start, stop)
             if self._scale is not None:
-                torch.div(self._scale, l2_norm(self._centres.weight[start:stop]), out=self._row_scale[start:stop])
-            logits = self._logits(start, stop, second_pass=False)
+                torch.div(self._scale, l2_norm(weight), out=self._row_scale[start:stop])
+            logits = self._logits(start, stop, weight, bias, second_pass=False)
             _, cells = self._targets(start, stop)
             logits[cells] = -torch.inf
             new_best = torch.maximum(best, logits.amax(dim=0))
             total.mul_(torch.exp(best - new_best)).add_(exp_(logits.sub_(new_best)).sum(dim=0))
             best = new_best
-        return Scores(best + total.log(), best)
+        return Scores(best, total)
 
     def update(self, scores: Scores, weight_rate: SgdRate, bias_rate: SgdRate) -> Tensor:
-        """Second pass: move the centres; return the gradient (B, D) of the mean cross entropy by the features."""
+        """Second pass: move the centres; return the gradient (B, D) of the mean cross entropy by the features.
+
+        `scores` are those of the classes of all ranks; the gradient is what the centres here contribute to it.
+        """
         grad_features = torch.zeros_like(self._features)
         log_others = scores.log_others[self._target_row]
         grad_target = torch.sigmoid(log_others - self._target.logit) * self._target.slope / -self._batch_size
@@ -131,12 +129,14 @@ class FusedStep:
         log_denominator[self._target_row] = torch.logaddexp(log_others, self._target.logit)
         share = log_denominator + math.log(self._batch_size)  # exp(z - share) is d mean cross entropy / d z
         for start, stop in self._chunks():
-            logits = self._logits(start, stop, second_pass=True)
+            chunk = self._centres.take(start, stop)
+            logits = self._logits(start, stop, chunk.weight, chunk.bias, second_pass=True)
             grad_logits = exp_(torch.sub(logits, share, out=self._matrix("grad", logits.shape)))
             inside, cells = self._targets(start, stop)
             grad_logits[cells], logits[cells] = grad_target[inside], self._target.plain_logit[inside]
-            self._move_bias(start, stop, grad_logits, bias_rate)
-            self._move_weight(start, stop, grad_logits, logits, weight_rate, grad_features)
+            self._move_bias(chunk, grad_logits, bias_rate)
+            self._move_weight(chunk, self._row_scale[start:stop], grad_logits, logits, weight_rate, grad_features)
+            self._centres.put(start, stop, chunk)
         return grad_features
 
     def _chunks(self) -> Iterator[tuple[int, int]]:
@@ -144,17 +144,17 @@ class FusedStep:
         for start in range(0, self._num_classes, size):
             yield start, min(start + size, self._num_classes)
 
-    def _logits(self, start: int, stop: int, *, second_pass: bool) -> Tensor:
+    def _logits(self, start: int, stop: int, weight: Tensor, bias: Tensor | None, *, second_pass: bool) -> Tensor:
         """Logits (K, B) of one chunk, without the margin."""
-        products = self._products(start, stop, second_pass=second_pass)
+        products = self._products(start, stop, weight, second_pass=second_pass)
         logits = self._matrix("logits", products.shape)
         if self._scale is not None:
             return torch.mul(products, self._row_scale[start:stop], out=logits)
-        if self._centres.bias is not None:
-            return torch.add(products, self._centres.bias[start:stop, None], out=logits)
+        if bias is not None:
+            return torch.add(products, bias.unsqueeze(1), out=logits)
         return logits.copy_(products)
 
-    def _products(self, start: int, stop: int, *, second_pass: bool) -> Tensor:
+    def _products(self, start: int, stop: int, weight: Tensor, *, second_pass: bool) -> Tensor:
         """w.x of one chunk, (K, B)."""
         rows = self._num_classes if self._keeps_products else stop - start
         products = self._matrix("products", (rows, self._batch_size), self._product_dtype)
@@ -162,29 +162,26 @@ class FusedStep:
             products = products[start:stop]
             if second_pass:
                 return products
-        weight = self._as_product("weight", self._centres.weight[start:stop])
-        return torch.mm(weight, self._product_features.t(), out=products)
+        return torch.mm(self._as_product("weight", weight), self._product_features.t(), out=products)
 
     def _targets(self, start: int, stop: int) -> tuple[slice, tuple[Tensor, Tensor]]:
         """The targets among classes [start, stop): which of `_target`, and their cells in the (K, B) logits."""
         inside = slice(bisect_left(self._target_class, start), bisect_left(self._target_class, stop))
-        return inside, (self._target.label[inside] - start, self._target_row[inside])
+        return inside, (self._target.position[inside] - start, self._target_row[inside])
 
-    def _move_bias(self, start: int, stop: int, grad_logits: Tensor, rate: SgdRate) -> None:
-        if self._centres.bias is None or self._centres.bias_momentum is None:
+    def _move_bias(self, chunk: Chunk, grad_logits: Tensor, rate: SgdRate) -> None:
+        if chunk.bias is None or chunk.bias_momentum is None:
             return
-        bias, momentum = self._centres.bias[start:stop], self._centres.bias_momentum[start:stop]
-        momentum.mul_(rate.momentum).sub_(grad_logits.sum(dim=1), alpha=rate.lr * rate.rescale)
-        bias.add_(momentum.sub_(bias, alpha=rate.lr * rate.wd))
+        chunk.bias_momentum.mul_(rate.momentum).sub_(grad_logits.sum(dim=1), alpha=rate.lr * rate.rescale)
+        chunk.bias.add_(chunk.bias_momentum.sub_(chunk.bias, alpha=rate.lr * rate.wd))
 
     def _move_weight(
-        self, start: int, stop: int, grad_logits: Tensor, logits: Tensor, rate: SgdRate, grad_features: Tensor
+        self, chunk: Chunk, row_scale: Tensor, grad_logits: Tensor, logits: Tensor, rate: SgdRate, grad_features: Tensor
     ) -> None:
         """Use up `grad_logits` and `logits`. Of cosines, dz/dw = s/|w| * x - z/|w|^2 * w and dz/dx = s/|w| * w."""
-        weight, momentum = self._centres.weight[start:stop], self._centres.weight_momentum[start:stop]
+        weight, momentum = chunk.weight, chunk.weight_momentum
         shrink = torch.full_like(grad_logits[:, :1], rate.wd)
         if self._scale is not None:
-            row_scale = self._row_scale[start:stop]
             radial = logits.mul_(grad_logits).sum(dim=1, keepdim=True) * (row_scale / self._scale) ** 2
             shrink -= rate.rescale * radial
             grad_logits.mul_(row_scale)
