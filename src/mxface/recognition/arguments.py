@@ -88,6 +88,31 @@ def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.Argu
         default=defaults["ckpt"],
         help="save: 0 never, 1 each best, 2 always, 3 the best, over the last one",
     )
+    add_state_flags(files)
+
+    training = parser.add_argument_group("training")
+    training.add_argument("--lr", type=float, default=defaults["lr"], help="learning rate")
+    training.add_argument(
+        "--lr-steps", default=defaults["lr_steps"], help="batch numbers after which the rate is a tenth"
+    )
+    training.add_argument("--wd", type=float, default=defaults["wd"], help="weight decay")
+    training.add_argument("--mom", type=float, default=defaults["mom"], help="momentum")
+    training.add_argument(
+        "--per-batch-size", type=int, default=defaults["per_batch_size"], help="images of a batch, per device"
+    )
+    add_numerics_flags(training)
+
+    progress = parser.add_argument_group("progress")
+    progress.add_argument("--verbose", type=int, default=defaults["verbose"], help="batches between verifications")
+    progress.add_argument("--frequent", type=int, default=defaults["frequent"], help="batches between speed lines")
+
+    machine = add_machine_flags(parser)
+    machine.add_argument("--kvstore", default=defaults["kvstore"], help="'device' or 'local': one machine")
+    return parser
+
+
+def add_state_flags(files: argparse._ArgumentGroup) -> None:
+    """The flags of training states, which 2019 did not have."""
     files.add_argument(
         "--resume", action="store_true", help="continue from the newest training state of the output folder"
     )
@@ -97,18 +122,11 @@ def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.Argu
         help="batches between training states; 0: only on a signal and at the end (default: --verbose)",
     )
 
-    training = parser.add_argument_group("training")
-    training.add_argument("--lr", type=float, default=defaults["lr"], help="learning rate")
-    training.add_argument(
-        "--lr-steps", default=defaults["lr_steps"], help="batch numbers after which the rate is a tenth"
-    )
-    training.add_argument("--wd", type=float, default=defaults["wd"], help="weight decay")
+
+def add_numerics_flags(training: argparse._ArgumentGroup) -> None:
+    """What a training command can be told of its numbers beyond 2019's flags."""
     training.add_argument(
         "--wd-scope", choices=WD_SCOPES, default="all", help="decay every parameter, as 2019 did, or the weights only"
-    )
-    training.add_argument("--mom", type=float, default=defaults["mom"], help="momentum")
-    training.add_argument(
-        "--per-batch-size", type=int, default=defaults["per_batch_size"], help="images of a batch, per device"
     )
     training.add_argument(
         "--margin-warmup", type=int, default=0, help="batches over which the margin grows from nothing; 0: none"
@@ -126,18 +144,15 @@ def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.Argu
     training.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="of the backbone's products; parameters stay float32"
     )
-
     training.add_argument(
         "--head-dtype", choices=DTYPES, default="float32", help="of the products with the class centres"
     )
     training.add_argument("--compile", action="store_true", help="compile the backbone (torch.compile; for GPUs)")
 
-    progress = parser.add_argument_group("progress")
-    progress.add_argument("--verbose", type=int, default=defaults["verbose"], help="batches between verifications")
-    progress.add_argument("--frequent", type=int, default=defaults["frequent"], help="batches between speed lines")
 
+def add_machine_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Where and by how many processes a command trains."""
     machine = parser.add_argument_group("machine (CUDA_VISIBLE_DEVICES: unset = every GPU, '' = the CPU)")
-    machine.add_argument("--kvstore", default=defaults["kvstore"], help="'device' or 'local': one machine")
     machine.add_argument(
         "--threads", type=int, default=0, help="CPU threads for computing and for decoding; 0: all cores"
     )
@@ -154,7 +169,20 @@ def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.Argu
         "--engine", choices=ENGINES, default="torch", help="what computes; mxnet: MXNet 1.9.1's Module, as in 2019"
     )
     machine.add_argument("--device", help="cpu, cuda or cuda:N, instead of CUDA_VISIBLE_DEVICES's first")
-    return parser
+    return machine
+
+
+def numerics_settings(flags: argparse.Namespace) -> dict[str, Any]:
+    """What `add_numerics_flags` and `add_state_flags` tell the `TrainConfig`."""
+    names = ("wd_scope", "margin_warmup", "clip_grad", "on_nan", "seed", "dtype", "head_dtype", "compile")
+    state_steps = flags.verbose if flags.state_steps is None else flags.state_steps
+    return {name: getattr(flags, name) for name in names} | {"state_steps": state_steps}
+
+
+def machine_settings(flags: argparse.Namespace) -> dict[str, Any]:
+    """What `add_machine_flags` and `add_state_flags` tell the `RunConfig`."""
+    names = ("threads", "workers", "max_damaged", "engine", "device", "resume")
+    return {name: getattr(flags, name) for name in names} | {"ranks": flags.ranks or 1}
 
 
 def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder: Path) -> RunConfig:
@@ -193,29 +221,15 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
             mom=flags.mom,
             frequent=flags.frequent,
             verbose=flags.verbose,
-            state_steps=flags.verbose if flags.state_steps is None else flags.state_steps,
             ckpt=flags.ckpt,
             max_steps=int(settings.get("max_steps", 0)),
-            seed=flags.seed,
-            dtype=flags.dtype,
-            wd_scope=flags.wd_scope,
-            head_dtype=flags.head_dtype,
-            on_nan=flags.on_nan,
-            margin_warmup=flags.margin_warmup,
-            clip_grad=flags.clip_grad,
-            compile=flags.compile,
             fc7_lr_mult=loss.fc7_lr_mult,
             fc7_wd_mult=loss.fc7_wd_mult,
+            **numerics_settings(flags),
         ),
         ckpt_embedding=bool(settings.get("ckpt_embedding", True)),
         count_flops=bool(settings.get("count_flops", True)),
         pretrained=flags.pretrained,
         pretrained_epoch=flags.pretrained_epoch,
-        resume=flags.resume,
-        threads=flags.threads,
-        device=flags.device,
-        ranks=flags.ranks or 1,
-        engine=flags.engine,
-        workers=flags.workers,
-        max_damaged=flags.max_damaged,
+        **machine_settings(flags),
     )
