@@ -1,8 +1,9 @@
 """The loss graphs of 2019's train.py, as MXNet would train them: embedding in, [embedding, softmax, ce_loss] out.
 
-They are what `lower()` and real MXNet run. `losses/` computes the same thing faster, for the target class alone. One
-difference: the arccos here is MXNet's, so a cosine of exactly ±1 gives a gradient that is not a number, as it did;
-`losses/` clamps it. tests/symbols/test_heads.py holds these graphs against the original's numbers, NaN included.
+Those of triplets give [embedding, label, loss]. They are what `lower()` and real MXNet run. `losses/` computes the same
+thing faster, for the target class alone. One difference: the arccos here is MXNet's, so a cosine of exactly ±1 gives a
+gradient that is not a number, as it did; `losses/` clamps it. tests/symbols/test_heads.py and
+tests/oracle/test_triplet.py hold these graphs against the original's numbers, NaN included.
 """
 
 from __future__ import annotations
@@ -79,6 +80,44 @@ def margin_softmax_loss(
         label = Variable("softmax_label")
         logits = add_margin(logits, label, num_classes, s, margin)
         return outputs(embedding, logits, label, batch_size if ce_loss else None)
+
+
+def triplet_loss(embedding: Symbol, *, batch_size: int, alpha: float) -> Symbol:
+    """max(0, |a - p|^2 - |a - n|^2 + alpha), the mean over the triplets; `batch_size` (of one device) is 3 of each.
+
+    The rows are anchors, then positives, then negatives. The outputs are embedding, label and loss.
+    """
+    with network_names(after=embedding.nodes):
+        anchor, positive, negative = triplet_parts(embedding, batch_size)
+        to_positive, to_negative = (
+            sym.sum(sym.square(anchor - other), axis=1, keepdims=True) for other in (positive, negative)
+        )
+        return triplet_outputs(embedding, to_positive - to_negative + alpha)
+
+
+def angular_triplet_loss(embedding: Symbol, *, batch_size: int, alpha: float) -> Symbol:
+    """max(0, arccos(a.p) - arccos(a.n) + alpha), the mean over the triplets; otherwise as `triplet_loss`."""
+    with network_names(after=embedding.nodes):
+        anchor, positive, negative = triplet_parts(embedding, batch_size)
+        to_positive, to_negative = (
+            sym.arccos(sym.sum(anchor * other, axis=1, keepdims=True)) for other in (positive, negative)
+        )
+        return triplet_outputs(embedding, to_positive - to_negative + alpha)
+
+
+def triplet_parts(embedding: Symbol, batch_size: int) -> list[Symbol]:
+    """Unit rows of the anchors, of the positives and of the negatives."""
+    if batch_size % 3:
+        raise ConfigError(f"per_batch_size is {batch_size}: triplets need a multiple of 3")
+    unit = sym.L2Normalization(embedding, mode="instance", name="fc1n")
+    third = batch_size // 3
+    return [sym.slice_axis(unit, axis=0, begin=start, end=start + third) for start in range(0, batch_size, third)]
+
+
+def triplet_outputs(embedding: Symbol, excess: Symbol) -> Symbol:
+    """Only the loss has a gradient."""
+    loss = sym.MakeLoss(sym.mean(sym.Activation(excess, act_type="relu")))
+    return Group([sym.BlockGrad(embedding), sym.BlockGrad(Variable("softmax_label")), loss])
 
 
 def add_margin(logits: Symbol, label: Symbol, num_classes: int, s: float, margin: Margin) -> Symbol:
