@@ -7,7 +7,8 @@
     ├── ConfigError            a flag, a config key or their combination (also a ValueError)
     ├── DataError              data are missing, empty or too damaged to go on (also a ValueError)
     ├── DependencyError        an optional package is needed and not installed (also an ImportError)
-    └── NonFiniteLossError     training stopped before a bad update (also an ArithmeticError)
+    ├── NonFiniteLossError     training stopped before a bad update (also an ArithmeticError)
+    └── RankError              of processes that train together one ended, hangs or fails
 
 Commands turn any of them into one sentence and exit status 1 (`mxface.cli.command`).
 """
@@ -68,3 +69,7 @@ class DependencyError(MxfaceError, ImportError):
 
 class NonFiniteLossError(MxfaceError, ArithmeticError):
     """The loss is not finite; raised before the update, so the parameters are still good."""
+
+
+class RankError(MxfaceError):
+    """One of the processes that train together ended, hangs or fails; the message says which and how."""
