@@ -32,6 +32,15 @@ class TrainedBatch(NamedTuple):
     embedding: Tensor
 
 
+def require_labels(label: npt.NDArray[np.int64], num_classes: int) -> None:
+    """Raise DataError for a label (B,) that is no class."""
+    wrong = label[(label < 0) | (label >= num_classes)]
+    if len(wrong):
+        raise DataError(
+            f"label {wrong[0]} in the data, but num_classes is {num_classes}; correct `property` or the config"
+        )
+
+
 class Trainee(Protocol):
     """What the loop trains, whatever engine computes it."""
 
@@ -99,12 +108,7 @@ class Learner:
 
     def fetch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images (B, 3, H, W) in channels_last order, 0..255, and labels (B,), on the device."""
-        num_classes = self.head.config.num_classes
-        if not 0 <= batch.label.min() <= batch.label.max() < num_classes:
-            wrong = batch.label[(batch.label < 0) | (batch.label >= num_classes)]
-            raise DataError(
-                f"label {wrong[0]} in the data, but num_classes is {num_classes}; correct `property` or the config"
-            )
+        require_labels(batch.label, self.head.config.num_classes)
         return self._images(batch.data), torch.from_numpy(batch.label).to(self.device)
 
     def forward(self, images: Tensor) -> Tensor:
