@@ -5,22 +5,112 @@ from __future__ import annotations
 import os
 import signal
 
+import numpy as np
 import pytest
+import torch
 
 from mxface.errors import NonFiniteLossError
-from mxface.train.guard import StopSignals, require_finite_loss
+from mxface.loaders import Batch
+from mxface.losses import HeadOutput
+from mxface.ranks import Ranks
+from mxface.train.guard import (
+    MAX_ROLLBACKS,
+    MAX_SKIPS,
+    BadBatches,
+    NotFiniteError,
+    StopSignals,
+    require_finite_gradient,
+    require_finite_loss,
+)
+
+
+class States:
+    """Counts what is asked of the states; the newest is of step `step`."""
+
+    def __init__(self) -> None:
+        self.saves = self.rollbacks = 0
+        self.step = 40
+
+    def save(self) -> None:
+        self.saves += 1
+
+    def roll_back(self) -> int:
+        self.rollbacks += 1
+        return self.step
+
+
+KEYS = np.arange(100, 200)
+
+
+def batch_of(size: int) -> Batch:
+    return Batch(np.zeros((size, 8, 8, 3), np.uint8), np.arange(size) // 2, np.arange(size))
+
+
+def bad_batches(on_nan: str, states: States | None = None) -> BadBatches:
+    return BadBatches(on_nan, KEYS, states or States(), Ranks.single())
+
+
+def output_of(*losses: float) -> HeadOutput:
+    cross_entropy = torch.tensor(losses)
+    return HeadOutput(cross_entropy.mean(), cross_entropy, cross_entropy < 1)
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
-def test_a_loss_that_is_not_finite_names_step_and_records(loss: float) -> None:
-    with pytest.raises(NonFiniteLossError, match=rf"step 7: the loss is {loss}; .*Records of the batch: 3, 5\. "):
-        require_finite_loss(loss, step=7, records=[3, 5])
-    require_finite_loss(1.5, step=7, records=[3, 5])
+def test_a_loss_that_is_not_finite_names_its_rows(loss: float) -> None:
+    with pytest.raises(NotFiniteError, match=f"the loss is {loss}") as raised:
+        require_finite_loss(output_of(1.0, loss, 2.0, loss))
+    assert raised.value.rows == (1, 3)
+    require_finite_loss(output_of(1.0, 1.5))
 
 
-def test_many_records_are_cut_short() -> None:
-    with pytest.raises(NonFiniteLossError, match=r"0, 1, .*, 15, …\. "):
-        require_finite_loss(float("nan"), step=1, records=list(range(512)))
+@pytest.mark.parametrize("length", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_is_a_fault(length: float) -> None:
+    with pytest.raises(
+        NotFiniteError, match=f"the loss is finite, but the length of the backbone's gradient is {length}"
+    ):
+        require_finite_gradient(length)
+    require_finite_gradient(1e30)
+
+
+def test_stopping_names_step_rows_records_and_identities() -> None:
+    expected = r"step 7: the loss is nan\. Rows 2, 5 of the batch: records 102, 105; identities 1, 2\. Stopped before"
+    with pytest.raises(NonFiniteLossError, match=expected):
+        bad_batches("stop").pass_over(NotFiniteError("the loss is nan", [2, 5]), batch_of(6), step=7)
+
+
+def test_a_batch_without_known_rows_is_named_as_a_whole_and_cut_short() -> None:
+    expected = r"Records of the batch 100, .*, 115, …; identities 0, 1, .*, 15, …\."
+    for rows in ([], list(range(50))):
+        with pytest.raises(NonFiniteLossError, match=expected):
+            bad_batches("stop").pass_over(NotFiniteError("the loss is nan", rows), batch_of(50), step=1)
+
+
+def test_ten_skips_in_a_row_are_too_many(caplog: pytest.LogCaptureFixture) -> None:
+    bad, fault = bad_batches("skip"), NotFiniteError("the loss is nan", [0])
+    for _ in range(2):
+        for _ in range(MAX_SKIPS - 1):
+            bad.pass_over(fault, batch_of(4), step=3)
+        bad.note_good()
+    assert [record.getMessage() for record in caplog.records] == [
+        "step 3: the loss is nan. Row 0 of the batch: records 100; identities 0. The batch is skipped"
+    ] * (2 * MAX_SKIPS - 2)
+    for _ in range(MAX_SKIPS - 1):
+        bad.pass_over(fault, batch_of(4), step=3)
+    with pytest.raises(NonFiniteLossError, match="number 10 in a row to be skipped"):
+        bad.pass_over(fault, batch_of(4), step=3)
+
+
+def test_rollbacks_to_one_state_are_bounded_and_a_newer_state_starts_anew() -> None:
+    states = States()
+    bad, fault = bad_batches("rollback", states), NotFiniteError("the loss is nan")
+    assert states.saves == 1  # there is a state before the first batch
+    for step in (40, 50):
+        states.step = step
+        for _ in range(MAX_ROLLBACKS):
+            bad.pass_over(fault, batch_of(4), step=55)
+    assert states.rollbacks == 2 * MAX_ROLLBACKS
+    with pytest.raises(NonFiniteLossError, match="went back to step 50 3 times and never came as far"):
+        bad.pass_over(fault, batch_of(4), step=55)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -9,6 +9,7 @@ from tests.train.tiny import NUM_CLASSES, configure, tiny_batch, tiny_learner
 
 from mxface.errors import DataError, NonFiniteLossError
 from mxface.losses import HeadOutput, SoftmaxHead
+from mxface.train.guard import NotFiniteError
 from mxface.train.optimizer import SGD
 
 
@@ -49,6 +50,40 @@ def test_the_check_comes_before_any_parameter_changes() -> None:
     after = learner.export()[0]
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert all(not tensor.any() for name, tensor in learner.tensors().items() if "momentum" in name)
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_backbone_as_it_was() -> None:
+    learner = tiny_learner()
+    learner.train_batch(tiny_batch(0), step=1, lr=0.1, check=accept)
+    before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    hook = learner.backbone.get_parameter("conv0_weight").register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(NotFiniteError, match="the length of the backbone's gradient is"):
+        learner.train_batch(tiny_batch(1), step=2, lr=0.1, check=accept)
+    changed = [name for name, tensor in learner.tensors().items() if not torch.equal(tensor, before[name])]
+    # the centres have taken their finite step; fix_gamma writes 1
+    assert changed == ["backbone/fc1_gamma", "head/fc7_weight", "head/fc7_weight_momentum"]
+    assert all(parameter.grad is None for parameter in learner.backbone.parameters())
+    hook.remove()
+    learner.train_batch(tiny_batch(1), step=2, lr=0.1, check=accept)
+
+
+def test_clipping_shortens_the_gradient_of_the_backbone_alone() -> None:
+    largest = 0.01
+    free, clipped = tiny_learner(), tiny_learner(configure(clip_grad=largest))
+    start = free.backbone.get_parameter("conv0_weight").detach().clone()
+    for learner in (free, clipped):
+        learner.train_batch(tiny_batch(0), step=1, lr=0.1, check=accept)
+    momentum = [learner.optimizer.state_dict() for learner in (free, clipped)]
+    # after the first step v = -lr * (gradient + wd * w); beta starts at 0, so its part has no decay in it
+    ratio = momentum[1]["bn0_beta"] / momentum[0]["bn0_beta"]
+    assert ratio.max() < 1
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
+    gradients = {name: -value / 0.1 for name, value in momentum[1].items()}
+    start_of = tiny_learner().backbone.state_dict()
+    length = sum(float((gradients[name] - 0.0005 * start_of[name]).square().sum()) for name in gradients) ** 0.5
+    assert length == pytest.approx(largest, rel=1e-3)
+    assert torch.equal(free.head.fc7_weight, clipped.head.fc7_weight)
+    assert not torch.equal(clipped.backbone.get_parameter("conv0_weight"), start)
 
 
 def test_images_are_a_channels_last_view_of_what_the_loader_made() -> None:

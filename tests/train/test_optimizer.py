@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +120,18 @@ def test_named_multipliers_are_mxnets() -> None:
     multipliers = named_multipliers(net, inputs=["data"])
     assert multipliers.wd == {"conv_bias": 0.0, "bn_beta": 0.0, "fc7_bias": 0.0, "fc7_weight": 10.0}
     assert multipliers.lr == {"fc7_weight": 1.0, "fc7_bias": 2.0}
+
+
+def test_clipping_takes_the_length_over_all_parameters() -> None:
+    first, second, third = (nn.Parameter(torch.zeros(size)) for size in (2, 3, 4))
+    sgd = SGD([("first", first), ("second", second), ("third", third)], lr=1.0)
+    first.grad, second.grad = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0, 0.0])
+    for largest in (0.0, 6.0):  # no limit, and one that is not reached
+        assert sgd.clip(largest) == 5.0
+        assert first.grad.tolist() == [3.0, 0.0]
+    assert sgd.clip(2.5) == 5.0
+    assert first.grad.tolist() == [1.5, 0.0]
+    assert second.grad.tolist() == [0.0, 2.0, 0.0]
+    first.grad[1] = torch.inf
+    assert sgd.clip(1.0) == math.inf
+    assert first.grad[0] == 1.5

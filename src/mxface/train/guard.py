@@ -1,4 +1,16 @@
-"""What stops a run in time: a loss that is not finite, and signals."""
+"""What stops a run in time: a loss or a gradient that is not finite, and signals.
+
+`--on-nan` says what becomes of such a batch, which changes nothing that is trained:
+
+    stop       the run ends with the batch's step, records and identities
+    skip       the batch is passed over; after MAX_SKIPS of them in a row the run ends
+    rollback   everything trained goes back to the newest training state of this run, the data go on behind the batch;
+               after MAX_ROLLBACKS without a newer state in between the run ends
+
+The loss is that of all ranks together and gradients are averaged over them, so that all decide alike. Where the loss is
+finite and only the backbone's gradient is not, the class centres have taken their own, finite step of the batch; a skip
+leaves them there.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +19,127 @@ import math
 import signal
 from collections.abc import Sequence
 from types import FrameType, TracebackType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
 
 from mxface.errors import NonFiniteLossError
+from mxface.loaders import Batch
+from mxface.losses import HeadOutput
+from mxface.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
-NAMED_RECORDS = 16
+NAMED = 16
+"""Records, identities and rows that a message names; the rest are an ellipsis."""
+MAX_SKIPS = 10
+MAX_ROLLBACKS = 3
 
 
-def require_finite_loss(loss: float, *, step: int, records: Sequence[int]) -> None:
-    """Raise before the update that a loss of NaN or infinity would make; `records` are the .idx keys of the batch."""
-    if math.isfinite(loss):
-        return
-    named = ", ".join(map(str, records[:NAMED_RECORDS])) + (", …" if len(records) > NAMED_RECORDS else "")
-    raise NonFiniteLossError(
-        f"step {step}: the loss is {loss}; stopped before the update, the last checkpoint is good. "
-        f"Records of the batch: {named}. A smaller --lr or margin usually helps; --resume goes on from the last state"
-    )
+class NotFiniteError(Exception):
+    """A batch must not be learned from; raised before the update. `rows` of the batch of all ranks are to blame.
+
+    An engine lets it pass from `check`, or raises it for a gradient; the loop hands it to `BadBatches`.
+    """
+
+    def __init__(self, what: str, rows: Sequence[int] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.rows = tuple(rows)
+
+
+class StateToReturnTo(Protocol):
+    """The training states of this run, as far as a rollback needs them."""
+
+    def save(self) -> None:
+        """Write a state, once a step."""
+
+    def roll_back(self) -> int:
+        """Take everything trained, but not the place in the data, back to the newest state; the step that it is of."""
+
+
+def require_finite_loss(output: HeadOutput) -> None:
+    """Raise NotFiniteError where the batch's loss is NaN or infinite, with the rows whose own loss is."""
+    loss = float(output.loss)  # on a GPU this waits for the forward alone: the backward is not queued yet
+    if not math.isfinite(loss):
+        raise NotFiniteError(f"the loss is {loss}", (~output.cross_entropy.isfinite()).nonzero().flatten().tolist())
+
+
+def require_finite_gradient(length: float) -> None:
+    """Raise NotFiniteError where the backbone's gradient is of no finite length."""
+    if not math.isfinite(length):
+        raise NotFiniteError(f"the loss is finite, but the length of the backbone's gradient is {length}")
+
+
+class BadBatches:
+    """Decides what becomes of batches that gave NotFiniteError. `keys` are the records' by image number."""
+
+    def __init__(self, on_nan: str, keys: npt.NDArray[np.int64], state: StateToReturnTo, ranks: Ranks) -> None:
+        self._on_nan = on_nan
+        self._keys = keys
+        self._state = state
+        self._ranks = ranks
+        self._skips_in_a_row = 0
+        self._rollbacks = 0
+        self._rolled_back_to: int | None = None
+        if on_nan == "rollback":
+            state.save()  # so that there is one from the first batch on
+
+    def note_good(self) -> None:
+        """A batch was learned from."""
+        self._skips_in_a_row = 0
+
+    def pass_over(self, fault: NotFiniteError, batch: Batch, *, step: int) -> None:
+        """Let the run go on behind `batch`, which was to be number `step`; NonFiniteLossError where it must end."""
+        account = f"step {step}: {fault.what}. {self._describe(fault, batch)}"
+        if self._on_nan == "stop":
+            raise NonFiniteLossError(
+                f"{account} Stopped before the update, the last training state is good: --resume goes on from it. "
+                "A smaller --lr, --margin-warmup or --clip-grad usually helps; --on-nan skip passes such batches over"
+            )
+        if self._on_nan == "skip":
+            self._skip(account)
+        else:
+            self._roll_back(account)
+
+    def _skip(self, account: str) -> None:
+        self._skips_in_a_row += 1
+        if self._skips_in_a_row >= MAX_SKIPS:
+            raise NonFiniteLossError(
+                f"{account} It is number {MAX_SKIPS} in a row to be skipped: the fault is not the data's. "
+                "Go on from the last training state (--resume) with a smaller --lr"
+            )
+        log.warning("%s The batch is skipped", account)
+
+    def _roll_back(self, account: str) -> None:
+        state_step = self._state.roll_back()
+        if self._rolled_back_to != state_step:
+            self._rolled_back_to, self._rollbacks = state_step, 0
+        self._rollbacks += 1
+        if self._rollbacks > MAX_ROLLBACKS:
+            raise NonFiniteLossError(
+                f"{account} The run went back to step {state_step} {MAX_ROLLBACKS} times and never came as far as the "
+                "next training state: go on from there (--resume) with a smaller --lr, or more frequent --state-steps"
+            )
+        log.warning("%s Everything goes back to the state of step %d, the data go on", account, state_step)
+
+    def _describe(self, fault: NotFiniteError, batch: Batch) -> str:
+        """Records and identities of the batch over all ranks, the faulty rows' alone where not all are."""
+        index, label = (self._ranks.gather_rows(torch.from_numpy(values)) for values in (batch.index, batch.label))
+        rows = list(fault.rows)
+        where = "Records of the batch"
+        if 0 < len(rows) < len(index):
+            index, label = index[rows], label[rows]
+            where = f"{'Rows' if len(rows) > 1 else 'Row'} {_listed(rows)} of the batch: records"
+        return (
+            f"{where} {_listed(self._keys[index.numpy()].tolist())}; identities {_listed(sorted(set(label.tolist())))}."
+        )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:NAMED])) + (", …" if len(numbers) > NAMED else "")
 
 
 class StopSignals:

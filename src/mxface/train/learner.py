@@ -18,7 +18,7 @@ from mxface.losses import HeadOutput, SoftmaxHead
 from mxface.lower import export_params, lower
 from mxface.runtime.heap import keep_freed_memory
 from mxface.train.config import TrainConfig
-from mxface.train.guard import NotFinite, require_finite_gradient
+from mxface.train.guard import NotFiniteError, require_finite_gradient
 from mxface.train.optimizer import NO_MULTIPLIERS, SGD, Multipliers
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -100,7 +100,7 @@ class Learner:
         try:
             embedding = self.forward(images)
             output = self.step(embedding, label, lr=lr, check=check)
-        except NotFinite:
+        except NotFiniteError:
             torch._foreach_copy_(self._statistics, self._statistics_before)  # the forward wrote them
             self.optimizer.zero_grad()
             raise
@@ -120,7 +120,7 @@ class Learner:
     def step(self, embedding: Tensor, label: Tensor, *, lr: float, check: Check) -> HeadOutput:
         """Loss, backward and update of everything. `check` sees the loss before anything is changed, and may raise.
 
-        NotFinite: the backbone's gradient is not finite; the backbone is as it was, the centres have moved.
+        NotFiniteError: the backbone's gradient is not finite; the backbone is as it was, the centres have moved.
         """
         output, grad_embedding = self.head.step(
             embedding.detach(),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mxface.loaders import Batch, TrainLoader
-from mxface.losses import HeadOutput
+from mxface.loaders import TrainLoader
+from mxface.ranks import Ranks
 from mxface.train.config import TrainConfig
-from mxface.train.guard import StopSignals, require_finite_loss
+from mxface.train.guard import BadBatches, NotFiniteError, StopSignals, require_finite_loss
 from mxface.train.judge import Judge
 from mxface.train.learner import Trainee
 from mxface.train.log import BatchReport
@@ -27,20 +27,23 @@ def fit(
 ) -> None:
     """Train until batch `max_steps` + 1 or a signal; the state is saved at the end either way.
 
-    Raises NonFiniteLossError before the update that would spoil the parameters.
+    Raises NonFiniteLossError before an update that would spoil the parameters, where `--on-nan` does not say otherwise.
     """
     schedule = StepSchedule(config.lr, config.lr_steps)
+    bad_batches = BadBatches(config.on_nan, loader.dataset.keys, state, Ranks.current())
     while not is_over(progress, config, stop):
         report.begin_epoch()
         for batch in loader.epoch(progress.epoch, start_image=progress.images):
-
-            def check(output: HeadOutput, batch: Batch = batch) -> None:
-                # on a GPU this waits for the forward alone: the backward is not queued yet
-                records = loader.dataset.keys[batch.index].tolist()
-                require_finite_loss(float(output.loss), step=progress.step + 1, records=records)
-
             lr = schedule.lr_after(progress.step)
-            trained = learner.train_batch(batch, step=progress.step + 1, lr=lr, check=check)
+            try:
+                trained = learner.train_batch(batch, step=progress.step + 1, lr=lr, check=require_finite_loss)
+            except NotFiniteError as fault:
+                bad_batches.pass_over(fault, batch, step=progress.step + 1)
+                progress.pass_over(config.batch_size)
+                if is_over(progress, config, stop):
+                    break
+                continue
+            bad_batches.note_good()
             progress.advance(config.batch_size)
             report.after_batch(progress, trained, lr=lr, next_lr=schedule.lr_after(progress.step))
             if progress.step % config.verbose == 0:

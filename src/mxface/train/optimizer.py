@@ -10,6 +10,7 @@ the default. `named_multipliers` gives the factors that MXNet applies where it k
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
@@ -82,6 +83,18 @@ class SGD:
             torch._foreach_add_(buffers, self._gradients(weights), alpha=-lr)
             torch._foreach_add_(buffers, weights, alpha=-lr * wd)
             torch._foreach_add_(weights, buffers)
+
+    @torch.no_grad()
+    def clip(self, largest: float) -> float:
+        """The L2 length of the gradient of all parameters together, which is shortened to `largest` (0: any length).
+
+        A length that is not finite leaves the gradient as it is.
+        """
+        gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
+        length = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+        if 0 < largest < length < math.inf:
+            torch._foreach_mul_(gradients, largest / length)
+        return length
 
     def zero_grad(self) -> None:
         """Drop all gradients."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(kw_only=True)
 class Progress:
-    """Batches trained over all epochs (`step`), the epoch, and batches and images trained of it, over all ranks."""
+    """Batches trained over all epochs (`step`), the epoch, and batches and images taken from it, over all ranks."""
 
     step: int = 0
     epoch: int = 0
@@ -21,6 +21,10 @@ class Progress:
     def advance(self, images: int) -> None:
         """One batch of so many images more."""
         self.step += 1
+        self.pass_over(images)
+
+    def pass_over(self, images: int) -> None:
+        """One batch of so many images was taken, and not trained."""
         self.batch += 1
         self.images += images
 
