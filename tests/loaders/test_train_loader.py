@@ -151,8 +151,8 @@ def test_damaged_records_give_way_to_the_next_good_ones(tmp_path: Path, caplog: 
     assert batch.index.tolist() == expected
     assert batch.label.tolist() == dataset.labels[expected].tolist()
     assert set(loader.damaged) == damaged
-    assert "key 5 is damaged and skipped: a damaged JPEG image" in caplog.text
-    assert "key 9 is damaged and skipped: an image of 100x112 where 112x112 is wanted" in caplog.text
+    assert "key 5 of identity 1 is damaged and skipped: a damaged JPEG image" in caplog.text
+    assert "key 9 of identity 2 is damaged and skipped: an image of 100x112 where 112x112 is wanted" in caplog.text
     caplog.clear()
     list(loader.epoch(1))
     assert caplog.text == ""  # said once

@@ -42,6 +42,7 @@ __all__ = [
     "read_index",
     "rebuild_index",
     "unpack",
+    "whole_payload",
     "write_index",
 ]
 
@@ -258,6 +259,17 @@ def rebuild_index(rec_path: str | os.PathLike[str]) -> tuple[npt.NDArray[np.int6
     """Keys and offsets, (N,) each, of a `.rec` whose `.idx` is lost, from every record's head."""
     with RecordReader(rec_path) as records:
         return index_records(records.scan())
+
+
+def whole_payload(record: bytes) -> memoryview | None:
+    """The payload, a view, of the record that these bytes begin with; None where it is in parts, cut or damaged."""
+    if len(record) < _HEAD.size:
+        return None
+    magic, word = _HEAD.unpack_from(record)
+    stop = _HEAD.size + (word & MAX_RECORD_BYTES)
+    if magic != MAGIC or word >> 29 != _WHOLE or stop > len(record):
+        return None
+    return memoryview(record)[_HEAD.size : stop]
 
 
 def _split_at_magic(payload: bytes) -> list[bytes]:

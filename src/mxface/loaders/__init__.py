@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from mxface.loaders.batch import Batch
 from mxface.loaders.record_dataset import RecordDataset
-from mxface.loaders.train_loader import Batch, TrainLoader
+from mxface.loaders.train_loader import TrainLoader
 
 __all__ = ["Batch", "RecordDataset", "TrainLoader"]

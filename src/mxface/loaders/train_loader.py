@@ -1,4 +1,4 @@
-"""Batches for training, decoded and augmented by threads, the same whatever the number of threads and of ranks.
+"""Batches for training, decoded and augmented by threads or processes, the same whatever their and the ranks' number.
 
 An epoch is the images in the order of `epoch_order(seed, epoch)`, cut into batches; what is left over at its end is
 dropped, as in 2019. The image at a position of the epoch, with its augmentation, depends on nothing but the data, the
@@ -9,41 +9,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from mxface.errors import ConfigError, DataError, FormatError
+from mxface.errors import ConfigError, DataError
 from mxface.loaders.augment import Augmentation
-from mxface.loaders.decode import Image, decode_image, resize_short
-from mxface.loaders.epoch import epoch_order, position_draws
+from mxface.loaders.batch import Batch, BatchMaker, Damage, Filled
+from mxface.loaders.encoded_images import WAY_OUT
+from mxface.loaders.epoch import epoch_order
 from mxface.loaders.ordered_map import ordered_map
-from mxface.loaders.record_dataset import WAY_OUT, RecordDataset
+from mxface.loaders.record_dataset import RecordDataset
+from mxface.loaders.worker_pool import WorkerPool
 
 logger = logging.getLogger(__name__)
 
 DAMAGED_LIMIT = 0.001
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B images: `data` (B, H, W, 3) RGB 0..255, uint8 or, after colour jitter, float32; `label` and `index` (B,) int64.
-
-    `index` counts in the data set's images: `dataset.keys[index]` are the keys of the records.
-    """
-
-    data: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
-    label: npt.NDArray[np.int64]
-    index: npt.NDArray[np.int64]
-
-
-class Damage(NamedTuple):
-    """A record that gave no image."""
-
-    number: int
-    reason: str
+LOGGED_DAMAGES = 100
+NAMED_DAMAGES = 10
 
 
 class TrainLoader:
@@ -52,10 +36,12 @@ class TrainLoader:
     batch_size: images in a batch of all ranks together; rank r of `num_ranks` loads the rows [r*b, (r+1)*b) of every
     batch, b = batch_size / num_ranks = `rank_batch_size`. image_shape: (H, W, 3); an image of another height is scaled,
     bicubic, by its shorter side. rand_mirror, cutoff, color: see `Augmentation`. threads: how many decode at a time;
-    one batch a thread is made ahead.
+    one batch a thread is made ahead. workers: processes that decode instead of the threads, 0 for none; two batches a
+    worker are made ahead. They start with the first epoch and end with `close`.
 
     A record that cannot be read or decoded is logged and counted; the next good image of the epoch's order takes its
-    place in the batch. When more than `damaged_limit` (a share) of all images are damaged, DataError says how many.
+    place in the batch. When more than `damaged_limit` (a share) of all images are damaged, DataError says how many. A
+    rank counts what it has met itself, against the share of all images, so no rank stops where one rank would go on.
     """
 
     def __init__(
@@ -71,10 +57,15 @@ class TrainLoader:
         cutoff: int = 0,
         color: int = 0,
         threads: int = 2,
+        workers: int = 0,
         damaged_limit: float = DAMAGED_LIMIT,
     ) -> None:
         if batch_size < 1 or threads < 1:
             raise ConfigError(f"batch size {batch_size}, {threads} threads: both must be at least 1")
+        if workers < 0:
+            raise ConfigError(f"{workers} workers: must be the number of processes, or 0 for threads")
+        if not 0 <= damaged_limit <= 1:
+            raise ConfigError(f"damaged limit {damaged_limit}: must be a share of the images, 0 to 1")
         if batch_size % num_ranks:
             raise ConfigError(f"batch size {batch_size} over {num_ranks} ranks: must be a multiple of their number")
         if image_shape[2] != 3:
@@ -83,12 +74,18 @@ class TrainLoader:
         self.batch_size = batch_size
         self.rank_batch_size = batch_size // num_ranks
         self.rank = rank
-        self.image_shape = image_shape
         self.seed = seed
-        self.augmentation = Augmentation(rand_mirror=bool(rand_mirror), color=int(color), cutoff=int(cutoff))
         self.threads = threads
-        self.max_damaged = int(damaged_limit * dataset.num_images)
+        self.workers = workers
+        self.damaged_limit = damaged_limit
         self.damaged: dict[int, str] = {}
+        self._maker = BatchMaker(
+            images=dataset.images,
+            image_shape=image_shape,
+            augmentation=Augmentation(rand_mirror=bool(rand_mirror), color=int(color), cutoff=int(cutoff)),
+            seed=seed,
+            max_damaged=int(damaged_limit * dataset.num_images),
+        )
         if self.batches_per_epoch == 0:
             raise ConfigError(f"batch size {batch_size} is more than the {dataset.num_images} images of {dataset.path}")
 
@@ -99,64 +96,55 @@ class TrainLoader:
     def epoch(self, epoch: int, start_image: int = 0, *, start: int = 0) -> Iterator[Batch]:
         """This rank's rows of the batches of an epoch, from the image at position `start_image` of its order on."""
         order = epoch_order(self.seed, epoch, self.dataset.num_images)
-
-        def load(position: int) -> tuple[Batch, list[Damage]]:
-            return self._load_rows(order, epoch, position + self.rank * self.rank_batch_size)
-
         start_image += start * self.batch_size  # `start`: the training loop of before, until it counts in images
-        positions = range(start_image, self.dataset.num_images - self.batch_size + 1, self.batch_size)
-        for batch, damages in ordered_map(load, positions, threads=self.threads, window=self.threads + 1):
-            self._note_damages(damages)
+        batches = range(start_image, self.dataset.num_images - self.batch_size + 1, self.batch_size)
+        starts = [batch + self.rank * self.rank_batch_size for batch in batches]
+        made = self._pool.batches(order, epoch, starts) if self.workers else self._by_threads(order, epoch, starts)
+        for batch, filled in made:
+            self._note(filled)
             yield batch
 
-    def _load_rows(self, order: npt.NDArray[np.int64], epoch: int, start: int) -> tuple[Batch, list[Damage]]:
-        """The images at the positions from `start` on, as many as this rank has of a batch."""
-        count = self.rank_batch_size
-        data = self.augmentation.empty((count, *self.image_shape))
-        label = np.empty(count, np.int64)
-        index = np.empty(count, np.int64)
-        damages: list[Damage] = []
-        for row, draws in enumerate(position_draws(self.seed, epoch, start, count)):
-            index[row], label[row], image = self._load_good(order, start + row, damages)
-            data[row] = self.augmentation.apply(image, draws)
-        return Batch(data, label, index), damages
+    def close(self) -> None:
+        """End the worker processes."""
+        if "_pool" in vars(self):
+            self._pool.close()
 
-    def _load_good(self, order: npt.NDArray[np.int64], position: int, damages: list[Damage]) -> tuple[int, int, Image]:
-        """Number, label and pixels of the first good image from `position` on; adds the bad ones to `damages`."""
-        for step in range(len(order)):
-            number = int(order[(position + step) % len(order)])
-            try:
-                label, encoded = self.dataset.read(number)
-                return number, label, self._fit(decode_image(encoded))
-            except (FormatError, DataError) as error:
-                damages.append(Damage(number, str(error)))
-                if step >= self.max_damaged:
-                    break
-        raise self._too_many_damaged(damages)
+    @cached_property
+    def _pool(self) -> WorkerPool:
+        return WorkerPool(self._maker, self.rank_batch_size, self.workers)
 
-    def _fit(self, image: Image) -> Image:
-        """The image, scaled to the wanted height where it has another."""
-        height, width, _ = self.image_shape
-        if len(image) != height:
-            image = resize_short(image, height)
-        if image.shape != self.image_shape:
-            raise DataError(f"an image of {image.shape[1]}x{image.shape[0]} where {width}x{height} is wanted")
-        return image
+    def _by_threads(
+        self, order: npt.NDArray[np.int64], epoch: int, starts: list[int]
+    ) -> Iterator[tuple[Batch, Filled]]:
+        def make(start: int) -> tuple[Batch, Filled]:
+            batch = self._maker.empty(self.rank_batch_size)
+            return batch, self._maker.fill(batch, order, epoch, start)
 
-    def _note_damages(self, damages: list[Damage]) -> None:
-        """Log what was not yet known, and stop at too much of it."""
-        for number, reason in damages:
+        return ordered_map(make, starts, threads=self.threads, window=self.threads + 1)
+
+    def _note(self, filled: Filled) -> None:
+        """Log the damage that was not yet known, and stop at too much of it."""
+        for number, reason in filled.damages:
             if number not in self.damaged:
                 self.damaged[number] = reason
-                key = self.dataset.keys[number]
-                logger.warning("%s: key %d is damaged and skipped: %s", self.dataset.path, key, reason)
-        if len(self.damaged) > self.max_damaged:
-            raise self._too_many_damaged([])
+                self._log(Damage(number, reason))
+        if len(self.damaged) > self._maker.max_damaged or not filled.complete:
+            raise self._too_many_damaged()
 
-    def _too_many_damaged(self, damages: list[Damage]) -> DataError:
-        numbers = {*self.damaged, *(damage.number for damage in damages)}
-        reason = damages[-1].reason if damages else next(reversed(self.damaged.values()))
+    def _log(self, damage: Damage) -> None:
+        if len(self.damaged) <= LOGGED_DAMAGES:
+            name = self.dataset.name(damage.number)
+            logger.warning("%s: %s is damaged and skipped: %s", self.dataset.path, name, damage.reason)
+        if len(self.damaged) == LOGGED_DAMAGES:
+            logger.warning("%s: further damaged images are counted, and not named here", self.dataset.path)
+
+    def _too_many_damaged(self) -> DataError:
+        names = ", ".join(self.dataset.name(number) for number in list(self.damaged)[:NAMED_DAMAGES])
+        more = ", …" if len(self.damaged) > NAMED_DAMAGES else ""
+        limit = f"more than the {self._maker.max_damaged} put up with (--max-damaged {self.damaged_limit:g})"
+        if len(self.damaged) <= self._maker.max_damaged:
+            limit = "and no good one is left"
         return DataError(
-            f"{self.dataset.path}: {len(numbers)} of {self.dataset.num_images} images are damaged, more than the "
-            f"{self.max_damaged} put up with; the last one: {reason}; {WAY_OUT}"
+            f"{self.dataset.path}: {len(self.damaged)} of {self.dataset.num_images} images are damaged, {limit}: "
+            f"{names}{more}; the last one: {next(reversed(self.damaged.values()))}; {WAY_OUT}"
         )
