@@ -94,14 +94,28 @@ def serve(work: Callable[[], int], *, warm_up: int = 2) -> int:
     return 0
 
 
-def compare(sides: Sequence[Side], *, rounds: int) -> dict[str, list[Block]]:
-    """Let the sides take turns; a side without an interpreter is left out with a line on stderr."""
+def compare(sides: Sequence[Side], *, rounds: int, one_at_a_time: bool = False) -> dict[str, list[Block]]:
+    """Let the sides take turns; a side without an interpreter is left out with a line on stderr.
+
+    `one_at_a_time` where memory does not hold all of them: a turn is a process of its own, warmed up anew.
+    """
+    for side in sides:
+        if side.python is None:
+            print(f"{side.name}: left out, no interpreter for it here", file=sys.stderr)
+    sides = [side for side in sides if side.python is not None]
+    if not one_at_a_time:
+        return _take_turns(sides, rounds)
+    blocks: dict[str, list[Block]] = {side.name: [] for side in sides}
+    for _ in range(rounds):
+        for side in sides:
+            blocks[side.name] += _take_turns([side], 1)[side.name]
+    return blocks
+
+
+def _take_turns(sides: Sequence[Side], rounds: int) -> dict[str, list[Block]]:
     processes = {}
     try:
         for side in sides:
-            if side.python is None:
-                print(f"{side.name}: left out, no interpreter for it here", file=sys.stderr)
-                continue
             processes[side.name] = side.start()
         for name, process in processes.items():
             _answer(name, process)
@@ -136,7 +150,7 @@ def print_table(blocks: Mapping[str, Sequence[Block]], *, baseline: str, unit: s
         rates = [turn.rate for turn in turns]
         times = f"{ratio(blocks, name, baseline):.2f}" if baseline in blocks else "-"
         print(
-            f"{name:<24} {statistics.median(rates):>14.1f} {min(rates):>10.1f} {max(rates):>10.1f} {times:>12}"
+            f"{name:<24} {statistics.median(rates):>14.2f} {min(rates):>10.2f} {max(rates):>10.2f} {times:>12}"
             f" {max(turn.peak_rss_mb for turn in turns):>8.0f}"
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
+from tests.support.storages import LargestStorages
 
 from mxface.errors import ConfigError
 from mxface.losses import HeadConfig, HeadOutput, SoftmaxHead, fused_softmax
@@ -222,23 +221,6 @@ def test_a_step_is_the_same_under_autocast() -> None:
         _, cast_gradient = cast.head.step(cast.embedding, cast.label, lr=0.1, momentum=0.9, wd=0.0)
     assert torch.equal(gradient, cast_gradient)
     assert torch.equal(plain.head.fc7_weight, cast.head.fc7_weight)
-
-
-class LargestStorages(TorchDispatchMode):
-    """Notes the size in bytes of every storage that an operator writes or makes, but for those known before."""
-
-    def __init__(self, known: Iterable[torch.Tensor]) -> None:
-        super().__init__()
-        self._known = {tensor.untyped_storage().data_ptr() for tensor in known}
-        self.sizes: dict[int, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, tuple) else (result,):
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self._known:
-                storage = tensor.untyped_storage()
-                self.sizes[storage.data_ptr()] = storage.nbytes()
-        return result
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 256 << 20])
