@@ -6,6 +6,7 @@
     │   └── UnsupportedOperatorError
     ├── ConfigError            a flag, a config key or their combination (also a ValueError)
     ├── DataError              data are missing, empty or too damaged to go on (also a ValueError)
+    ├── SaveError              a result cannot be written: the disk is full, the folder gone (also an OSError)
     ├── DependencyError        an optional package is needed and not installed (also an ImportError)
     ├── NonFiniteLossError     training stopped before a bad update (also an ArithmeticError)
     └── RankError              of processes that train together one ended, hangs or fails
@@ -16,6 +17,8 @@ Commands turn any of them into one sentence and exit status 1 (`mxface.cli.comma
 from __future__ import annotations
 
 import os
+from functools import partial
+from typing import Any
 
 
 class MxfaceError(Exception):
@@ -46,6 +49,11 @@ class FormatError(MxfaceError, ValueError):
         message = f"{where}: found {found}, expected {expected}"
         super().__init__(f"{message}; {way_out}" if way_out else message)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # ranks tell one another of errors
+        rebuild = partial(FormatError, offset=self.offset, way_out=self.way_out)
+        return rebuild, (self.path, self.found, self.expected)
+
 
 class GraphError(MxfaceError, ValueError):
     """A graph cannot be built, read, sized or lowered; the message names the node."""
@@ -61,6 +69,10 @@ class ConfigError(MxfaceError, ValueError):
 
 class DataError(MxfaceError, ValueError):
     """Data are missing, empty or damaged beyond the limit that was set."""
+
+
+class SaveError(MxfaceError, OSError):
+    """A result cannot be written; the message names it, the reason and what is still whole."""
 
 
 class DependencyError(MxfaceError, ImportError):

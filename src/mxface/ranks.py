@@ -11,11 +11,15 @@ Sums come out the same to the last bit on every rank, so that all decide alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,36 @@ class Ranks:
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true on any rank."""
         return flag if self.count == 1 else bool(self.max_(torch.tensor([int(flag)])).item())
+
+    def begin_max(self, value: int) -> Callable[[], int]:
+        """Begin to ask for the largest `value` over ranks, in the background; the function returned waits for it."""
+        if self.count == 1:
+            return lambda: value
+        tensor = torch.tensor([value])
+        work = dist.all_reduce(tensor, op=dist.ReduceOp.MAX, async_op=True)
+        assert work is not None  # only processes outside the group get None
+
+        def wait() -> int:
+            work.wait()
+            return int(tensor.item())
+
+        return wait
+
+    def on_main(self, action: Callable[[], Result]) -> Result:
+        """What `action` gives or raises on rank 0, on every rank; a result or an exception that can be pickled."""
+        if self.count == 1:
+            return action()
+        outcome: list[Any] = [None, None]
+        if self.is_main:
+            try:
+                outcome[0] = action()
+            except Exception as exc:
+                outcome[1] = exc
+        dist.broadcast_object_list(outcome, src=0)
+        result, error = outcome
+        if error is not None:
+            raise error
+        return cast(Result, result)
 
     def barrier(self) -> None:
         """Wait for all ranks."""

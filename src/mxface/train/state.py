@@ -1,73 +1,99 @@
 """Training states: everything that a run needs to go on as if it had never stopped, two of them kept.
 
-    <prefix folder>/state/step-00002000/{.metadata,__0_0.distcp}
+    <prefix folder>/state/step-00002000/saved.json      {"number": 7, "step": 2000, "ranks": 2}; numbers ascend
+                                        .metadata …     the tensors (`train.state_files`)
 
-A state is a flat table of named tensors, written by `torch.distributed.checkpoint` under a temporary name and renamed.
-Its `.metadata` is a pickle: it is read by an unpickler that admits the classes of such metadata and nothing else; the
-tensors are read by `torch.load(weights_only=True)`.
+A state is a flat table of named tensors. All ranks write it together under a temporary name; when all is on the disk
+the first rank renames it. So a kill at any moment leaves whole states only, and the newest is at most one save old.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
+import json
 import logging
-import pickle
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from types import MappingProxyType
 
 from torch import Tensor
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.checkpoint.metadata import Metadata
 
-from mxface.errors import ConfigError, FormatError
-from mxface.formats.atomic import sync_folder
+from mxface.errors import ConfigError, FormatError, SaveError
+from mxface.formats.atomic import atomic_write, sync_folder
+from mxface.ranks import Ranks
+from mxface.train.state_files import METADATA_FILE, read_metadata, read_tensors, stored_tensors, write_tensors
 
 log = logging.getLogger(__name__)
 
 KEPT_STATES = 2
-METADATA_FILE = ".metadata"
-METADATA_MODULES = {
-    "torch.distributed.checkpoint.metadata": frozenset(
-        (
-            "BytesStorageMetadata",
-            "ChunkStorageMetadata",
-            "Metadata",
-            "MetadataIndex",
-            "StorageMeta",
-            "TensorProperties",
-            "TensorStorageMetadata",
-            "_MEM_FORMAT_ENCODING",
-        )
-    ),
-    "torch.distributed.checkpoint.filesystem": frozenset(("_StorageInfo",)),
-    "torch.serialization": frozenset(("_get_layout",)),
-    "torch": frozenset(("Size", "float32", "float64", "bfloat16", "float16", "int64", "int32", "uint8", "bool")),
-    "pathlib": frozenset(("PosixPath", "WindowsPath")),
-    "pathlib._local": frozenset(("PosixPath", "WindowsPath")),
-}
+SAVED_FILE = "saved.json"
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class StateFolder:
-    """The training states of one run."""
+    """The training states of one run, whose ranks all call the same methods."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ranks: Ranks = Ranks.single()) -> None:  # noqa: B008 (frozen)
         self.folder = folder
+        self._ranks = ranks
 
-    def save(self, state: Mapping[str, Tensor], *, step: int) -> Path:
-        """Write a state, then drop all but the newest `KEPT_STATES`. A crash leaves either the old or the new ones."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._remove_leftovers()
+    def save(self, state: Mapping[str, Tensor], *, step: int, sharded: Mapping[str, int] = NOTHING) -> Path:
+        """Write a state, then drop all but the newest `KEPT_STATES`. A crash leaves either the old or the new ones.
+
+        `sharded` are the tensors of which each rank has its `class_range` of rows, with the rows of all together.
+        Raises SaveError on all ranks, after removing what was written, when one cannot write.
+        """
         final = self.folder / f"step-{step:08d}"
         temporary = self.folder / f".{final.name}.tmp"
-        with _single_process():
-            save(dict(state), checkpoint_id=temporary)
+        try:
+            self._ranks.on_main(lambda: self._make(temporary))
+            write_tensors(temporary, state, sharded=sharded, ranks=self._ranks)
+            self._ranks.on_main(lambda: self._publish(temporary, final, step))
+        except OSError as exc:
+            if self._ranks.is_main:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise SaveError(f"{final}: cannot be written ({exc.strerror or exc}); {self._way_out()}") from exc
+        return final
+
+    def list_states(self) -> list[Path]:
+        """The complete states, oldest first: in the order of their saving, for a new run may begin again at step 1."""
+        return sorted((path for path in self.folder.glob("step-*") if (path / METADATA_FILE).is_file()), key=_order)
+
+    def load_newest(self, state: Mapping[str, Tensor], *, sharded: Mapping[str, int] = NOTHING) -> Path | None:
+        """Fill the tensors of `state` in place from the newest whole state; None where there is no state.
+
+        A damaged one is set aside with a warning, and the one before it is used. Raises FormatError where none is
+        whole, ConfigError where the state is of another network.
+        """
+        newest_error = None
+        for path in reversed(self._ranks.on_main(self.list_states)):
+            try:
+                read_state(path, state, sharded=sharded, ranks=self._ranks)
+            except FormatError as exc:
+                newest_error = newest_error or exc
+                aside = path.with_name(f"damaged-{path.name}")
+                log.warning("%s. It is renamed to %s", exc, aside.name)
+                self._ranks.on_main(lambda path=path, aside=aside: _move(path, aside))  # type: ignore[misc]
+            else:
+                return path
+        if newest_error is not None:
+            raise newest_error
+        return None
+
+    def _make(self, temporary: Path) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
+        temporary.mkdir()
+
+    def _publish(self, temporary: Path, final: Path, step: int) -> None:
+        """Give a state that is on the disk its name, and drop the oldest."""
+        states = self.list_states()
+        number = 1 + (_order(states[-1])[0] if states else 0)
+        with atomic_write(temporary / SAVED_FILE, "w") as file:
+            json.dump({"number": number, "step": step, "ranks": self._ranks.count}, file)
+        sync_folder(temporary)
         if final.exists():  # of an earlier run in the same folder
             final.rename(self.folder / f".{final.name}.old.tmp")
         temporary.rename(final)
@@ -75,99 +101,62 @@ class StateFolder:
         for old in self.list_states()[:-KEPT_STATES]:
             shutil.rmtree(old)
         self._remove_leftovers()
-        return final
-
-    def list_states(self) -> list[Path]:
-        """The complete states, oldest first (by the time they were written: a new run may begin again at step 1)."""
-        found = [path for path in self.folder.glob("step-*") if (path / METADATA_FILE).is_file()]
-        return sorted(found, key=lambda path: (path / METADATA_FILE).stat().st_mtime_ns)
-
-    def load_newest(self, state: Mapping[str, Tensor]) -> Path | None:
-        """Fill the tensors of `state` in place from the newest state; None where there is no state."""
-        states = self.list_states()
-        if not states:
-            return None
-        read_state(states[-1], state)
-        return states[-1]
 
     def _remove_leftovers(self) -> None:
         for path in self.folder.glob(".step-*.tmp"):
             shutil.rmtree(path)
 
-
-def read_state(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Fill the tensors of `state` in place; a name or a shape that the file has otherwise is a `ConfigError`."""
-    reader = _CarefulReader(path)
-    _require_same_tensors(path, reader.read_metadata().state_dict_metadata, state)
-    try:
-        with _single_process():
-            load(dict(state), storage_reader=reader)
-    except CheckpointException as exc:
-        cause, _ = next(iter(exc.failures.values()))
-        raise _damaged(path, f"damaged tensors ({cause})", "a whole training state") from exc
+    def _way_out(self) -> str:
+        states = self.list_states()
+        last = f"--resume then goes on from {states[-1].name}" if states else "no state was saved yet"
+        return f"free some space or make the folder writable; {last}"
 
 
-def _require_same_tensors(path: Path, stored: Mapping[str, object], state: Mapping[str, Tensor]) -> None:
+def read_state(
+    path: Path,
+    state: Mapping[str, Tensor],
+    *,
+    sharded: Mapping[str, int] = NOTHING,
+    ranks: Ranks = Ranks.single(),  # noqa: B008
+) -> None:
+    """Fill the tensors of `state` in place, all ranks together.
+
+    Raises FormatError for damage, and ConfigError for a name, a shape or a type that the state has otherwise.
+    """
+    metadata = ranks.on_main(lambda: read_metadata(path))
+    _require_same_tensors(path, metadata, state, sharded)
+    read_tensors(path, metadata, state, sharded=sharded, ranks=ranks)
+
+
+def _require_same_tensors(
+    path: Path, metadata: Metadata, state: Mapping[str, Tensor], sharded: Mapping[str, int]
+) -> None:
+    stored = stored_tensors(metadata)
     for name in sorted(set(stored) | set(state)):
         entry, tensor = stored.get(name), state.get(name)
         if entry is None or tensor is None:
             difference = f"not in {'the state' if entry is None else 'this run'}"
-        elif not isinstance(entry, TensorStorageMetadata):
-            raise _damaged(path / METADATA_FILE, f"{name} of {type(entry).__name__}", "a tensor")
-        elif entry.size != tensor.shape:
-            difference = f"{tuple(entry.size)}, this run has {tuple(tensor.shape)}"
         else:
-            continue
+            here = (*((sharded[name],) if name in sharded else tensor.shape[:1]), *tensor.shape[1:])
+            if tuple(entry.size) != here:
+                difference = f"{tuple(entry.size)}, this run has {here}"
+            elif entry.properties.dtype != tensor.dtype:
+                difference = f"{entry.properties.dtype}, this run has {tensor.dtype}"
+            else:
+                continue
         raise ConfigError(f"{path}: {name} is {difference}; resume with the flags and the config that wrote it")
 
 
-def _damaged(path: Path, found: str, expected: str) -> FormatError:
-    return FormatError(path, found, expected, way_out="delete this state to resume from the one before it")
+def _order(path: Path) -> tuple[int, int]:
+    """What states are sorted by: their number; states of earlier versions have none, and the time of writing counts."""
+    try:
+        number = int(json.loads((path / SAVED_FILE).read_text())["number"])
+    except (OSError, ValueError, KeyError, TypeError):
+        number = 0
+    return number, (path / METADATA_FILE).stat().st_mtime_ns
 
 
-class _CarefulReader(FileSystemReader):
-    """Torch's reader, but for the pickle."""
-
-    def read_metadata(self, *_args: Any, **_kwargs: Any) -> Metadata:
-        path = Path(self.path) / METADATA_FILE
-        with path.open("rb") as file:
-            metadata = _MetadataUnpickler(file, path).load_metadata()
-        for info in metadata.storage_data.values():
-            if Path(info.relative_path).name != info.relative_path:
-                raise _damaged(path, f"a file at {info.relative_path}", "files inside the state's folder")
-        metadata.storage_meta = metadata.storage_meta or StorageMeta()
-        metadata.storage_meta.load_id = self.load_id
-        return metadata
-
-
-class _MetadataUnpickler(pickle.Unpickler):
-    """Admits the classes of torch's metadata only."""
-
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        super().__init__(file)
-        self._path = path
-
-    def load_metadata(self) -> Metadata:
-        """The metadata; whatever else the bytes hold is a `FormatError`."""
-        try:
-            metadata = self.load()
-        except FormatError:
-            raise
-        except Exception as exc:  # a damaged pickle raises nearly anything
-            raise _damaged(self._path, f"a damaged pickle ({exc})", "the metadata of a training state") from exc
-        if not isinstance(metadata, Metadata):
-            raise _damaged(self._path, f"a {type(metadata).__name__}", "the metadata of a training state")
-        return metadata
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name not in METADATA_MODULES.get(module, ()):
-            raise _damaged(self._path, f"a pickle that names {module}.{name}", "the metadata of a training state")
-        return getattr(importlib.import_module(module), name)
-
-
-@contextlib.contextmanager
-def _single_process() -> Iterator[None]:
-    """Without torch's warning that one process was meant: it was."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is .*, assuming the intent is to")
-        yield
+def _move(path: Path, target: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(target)
+    path.rename(target)
