@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.records import face_image, pack_people, pack_plain
 
 from mxface.errors import DataError, FormatError
-from mxface.formats.recordio import IndexedRecordWriter, IRHeader, pack
+from mxface.formats.recordio import MAGIC, IndexedRecordWriter, IRHeader, pack
 from mxface.loaders.record_dataset import RecordDataset, expand_ranges
 
 
@@ -118,6 +118,47 @@ def test_a_label_that_is_no_number_is_refused(tmp_path: Path, label: float) -> N
     dataset = RecordDataset(pack_plain(tmp_path / "plain.rec", [label, 1.0]))
     with pytest.raises(FormatError, match=r"byte 0: found label .*, expected a number"):
         dataset.read(0)
+
+
+def test_images_per_identity_and_label_range(tmp_path: Path) -> None:
+    path = pack_people(tmp_path / "train.rec", [3, 1, 2, 2])
+    dataset = RecordDataset(path)
+    assert (dataset.images_per_identity().tolist(), dataset.label_range()) == ([3, 1, 2, 2], (0, 3))
+    filtered = RecordDataset(path, images_filter=2)
+    assert (filtered.images_per_identity().tolist(), filtered.label_range()) == ([3, 0, 2, 2], (0, 3))
+    plain = RecordDataset(pack_plain(tmp_path / "plain.rec", [4.0, 9.0, 4.0, floats(-2, 7)]))
+    assert (plain.images_per_identity().tolist(), plain.label_range()) == ([1, 2, 1], (-2, 9))
+
+
+def test_label_range_reads_one_record_an_identity_and_passes_over_damage(tmp_path: Path) -> None:
+    path = pack_people(tmp_path / "train.rec", [3, 1, 2])
+    offsets = RecordDataset(path).images.offsets.tolist()
+    data = bytearray(path.read_bytes())
+    data[offsets[0]] ^= 255
+    path.write_bytes(data)
+    assert RecordDataset(path).label_range() == (1, 2)
+    with pytest.raises(FormatError, match="magic"):
+        _ = RecordDataset(path).labels
+    for offset in (offsets[3], offsets[4]):
+        data[offset] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="the records of all 3 identities are damaged"):
+        RecordDataset(path).label_range()
+
+
+def test_labels_are_those_of_the_records_one_by_one(tmp_path: Path) -> None:
+    """Read at once where they stand as usual, one by one where a record is in parts."""
+    magic = np.frombuffer(MAGIC.to_bytes(4, "little"), np.float32)[0]
+    labels = [floats(3, 1), 5.0, floats(7), floats(6, magic, 2), 2.0**24 + 2]
+    dataset = RecordDataset(pack_plain(tmp_path / "plain.rec", labels))
+    expected = [dataset.read(number)[0] for number in range(len(labels))]
+    assert dataset.labels.tolist() == expected == [3, 5, 7, 6, 2**24 + 2]
+
+
+def test_images_have_names(tmp_path: Path) -> None:
+    dataset = RecordDataset(pack_people(tmp_path / "train.rec", [3, 1, 2]), images_filter=2)
+    assert [dataset.name(number) for number in (2, 3)] == ["key 3 of identity 0", "key 5 of identity 2"]
+    assert RecordDataset(pack_plain(tmp_path / "plain.rec", [0.0, 0.0], 7)).name(1) == "key 8"
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 9)), max_size=20), st.integers(0, 5))

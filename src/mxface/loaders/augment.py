@@ -46,12 +46,13 @@ class Augmentation:
     """Which augmentations are on; `color` and `cutoff` are the config's `data_color` and `data_cutoff`.
 
     color: 0 none, 1 jitter, 2 jitter and, half the time, JPEG recompression before it. cutoff: the side of the grey
-    square in pixels, 0 for none.
+    square in pixels, 0 for none; cutoff_share: how many of the images have it.
     """
 
     rand_mirror: bool
     color: int
     cutoff: int
+    cutoff_share: float = 0.5
 
     def __post_init__(self) -> None:
         if self.color < 0:
@@ -75,7 +76,7 @@ class Augmentation:
             factors = 1 + JITTER * (2 * draws[Draw.BRIGHTNESS : Draw.SATURATION + 1] - 1)
             order = JITTER_ORDERS[int(draws[Draw.JITTER_ORDER] * len(JITTER_ORDERS))]
             augmented = color_jitter(image, factors.tolist(), order)
-        if self.cutoff and draws[Draw.CUTOFF] < 0.5:
+        if self.cutoff and draws[Draw.CUTOFF] < self.cutoff_share:
             height, width = image.shape[:2]
             cut_out(augmented, int(draws[Draw.CENTRE_Y] * height), int(draws[Draw.CENTRE_X] * width), self.cutoff)
         return augmented

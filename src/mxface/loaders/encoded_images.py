@@ -36,7 +36,6 @@ class EncodedImages:
         self.offsets = offsets
         self.ends = ends
         self.file = os.open(self.path, os.O_RDONLY) if file is None else file
-        self._size = os.fstat(self.file).st_size
         self.close = weakref.finalize(self, os.close, self.file)
 
     def __len__(self) -> int:
@@ -67,9 +66,10 @@ class EncodedImages:
         wanted = min(end - offset, LARGEST_READ)
         record = os.pread(self.file, wanted, offset)
         if len(record) < wanted:
+            size = os.fstat(self.file).st_size
             raise DataError(
-                f"{self.path}: was cut short while it was read, from {self._size} bytes to "
-                f"{os.fstat(self.file).st_size}; put the whole file back and start again"
+                f"{self.path}: was cut short while it was read: it has {size} bytes now; put the whole file back and "
+                "start again"
             )
         payload = whole_payload(record)
         return RecordReader(self.path).read_at(offset) if payload is None else payload

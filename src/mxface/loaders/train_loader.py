@@ -35,7 +35,7 @@ class TrainLoader:
 
     batch_size: images in a batch of all ranks together; rank r of `num_ranks` loads the rows [r*b, (r+1)*b) of every
     batch, b = batch_size / num_ranks = `rank_batch_size`. image_shape: (H, W, 3); an image of another height is scaled,
-    bicubic, by its shorter side. rand_mirror, cutoff, color: see `Augmentation`. threads: how many decode at a time;
+    bicubic, by its shorter side. rand_mirror, cutoff, cutoff_share, color: see `Augmentation`. threads: how many decode at a time;
     one batch a thread is made ahead. workers: processes that decode instead of the threads, 0 for none; two batches a
     worker are made ahead. They start with the first epoch and end with `close`.
 
@@ -55,6 +55,7 @@ class TrainLoader:
         seed: int = 0,
         rand_mirror: bool = True,
         cutoff: int = 0,
+        cutoff_share: float = 0.5,
         color: int = 0,
         threads: int = 2,
         workers: int = 0,
@@ -82,7 +83,9 @@ class TrainLoader:
         self._maker = BatchMaker(
             images=dataset.images,
             image_shape=image_shape,
-            augmentation=Augmentation(rand_mirror=bool(rand_mirror), color=int(color), cutoff=int(cutoff)),
+            augmentation=Augmentation(
+                rand_mirror=bool(rand_mirror), color=int(color), cutoff=int(cutoff), cutoff_share=cutoff_share
+            ),
             seed=seed,
             max_damaged=int(damaged_limit * dataset.num_images),
         )
@@ -93,11 +96,13 @@ class TrainLoader:
     def batches_per_epoch(self) -> int:
         return self.dataset.num_images // self.batch_size
 
-    def epoch(self, epoch: int, start_image: int = 0, *, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start_image: int = 0) -> Iterator[Batch]:
         """This rank's rows of the batches of an epoch, from the image at position `start_image` of its order on."""
-        order = epoch_order(self.seed, epoch, self.dataset.num_images)
-        start_image += start * self.batch_size  # `start`: the training loop of before, until it counts in images
-        batches = range(start_image, self.dataset.num_images - self.batch_size + 1, self.batch_size)
+        return self.in_order(epoch_order(self.seed, epoch, self.dataset.num_images), epoch, start_image)
+
+    def in_order(self, order: npt.NDArray[np.int64], epoch: int, start_image: int = 0) -> Iterator[Batch]:
+        """The same for an order of one's own, (K,) numbers of images: mined triplets, say."""
+        batches = range(start_image, len(order) - self.batch_size + 1, self.batch_size)
         starts = [batch + self.rank * self.rank_batch_size for batch in batches]
         made = self._pool.batches(order, epoch, starts) if self.workers else self._by_threads(order, epoch, starts)
         for batch, filled in made:
