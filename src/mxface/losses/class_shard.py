@@ -54,7 +54,7 @@ def sample_rows(positive: Tensor, num_rows: int, rate: float, generator: torch.G
     chosen[positive] = True
     others = math.ceil(rate * num_rows) - int(chosen.sum())
     if others > 0:
-        order = torch.randperm(num_rows, generator=generator, device=positive.device)
+        order = torch.randperm(num_rows, generator=generator, device=positive.device)[: others + len(positive)]
         chosen[order[~chosen[order]][:others]] = True
     return chosen.nonzero().squeeze(1)
 
