@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from mxface.errors import ConfigError
 from mxface.loaders.train_loader import DAMAGED_LIMIT
 from mxface.places import search_folders
+from mxface.recognition.mxnet_limits import require_mxnet_can
 from mxface.symbols import FAMILIES, RecognitionOptions
 from mxface.train.config import TrainConfig, require
 
@@ -104,6 +105,8 @@ class RunConfig:
         require(self.workers >= 0, "workers", self.workers, "a number of processes, or 0 for threads")
         require(0 <= self.max_damaged <= 1, "max_damaged", self.max_damaged, "a share of the images in [0, 1]")
         require(self.threads >= 0, "threads", self.threads, "a number of CPU threads, or 0 for all cores")
+        if self.engine == "mxnet":
+            require_mxnet_can(self)
 
 
 Part = TypeVar("Part", RecognitionOptions, LossConfig, DataConfig)

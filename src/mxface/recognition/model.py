@@ -33,13 +33,20 @@ def build_embedding(run: RunConfig) -> Symbol:
     return get_symbol(run.net_name, family=run.net_family, image_shape=shape, **asdict(run.network))
 
 
-def add_head(embedding: Symbol, run: RunConfig, num_classes: int) -> Symbol:
-    """The graph that MXNet would train: embedding, softmax and, with `ce_loss`, the cross-entropy."""
-    loss = run.loss
+def add_head(embedding: Symbol, run: RunConfig, num_classes: int, *, devices: int = 1) -> Symbol:
+    """The graph that MXNet would train: embedding, softmax and, with `ce_loss`, the cross-entropy; or a triplet loss.
+
+    It is for a batch split over so many devices.
+    """
+    loss, batch_size = run.loss, run.train.batch_size // devices
+    if loss.loss_name == "triplet":
+        return heads.triplet_loss(embedding, batch_size=batch_size, alpha=loss.triplet_alpha)
+    if loss.loss_name == "atriplet":
+        return heads.angular_triplet_loss(embedding, batch_size=batch_size, alpha=loss.triplet_alpha)
     options: dict[str, Any] = {
         "num_classes": num_classes,
         "emb_size": run.network.emb_size,
-        "batch_size": run.train.batch_size,
+        "batch_size": batch_size,
         "ce_loss": loss.ce_loss,
         "lr_mult": loss.fc7_lr_mult,
         "wd_mult": loss.fc7_wd_mult,

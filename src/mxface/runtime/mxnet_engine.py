@@ -47,8 +47,9 @@ def import_mxnet() -> Any:
     os.environ.setdefault("MXNET_SUBGRAPH_BACKEND", "NONE")  # 1.9.1's oneDNN subgraphs fail on these networks
     try:
         import mxnet
-    except ImportError as exc:
+    except (ImportError, AttributeError) as exc:  # AttributeError: beside a newer numpy, which has no np.bool
         raise DependencyError(
-            "engine mxnet needs MXNet 1.9.1 (Python 3.10 or older, numpy below 1.24): pip install 'mxface[mxnet]'"
+            f"engine mxnet needs MXNet 1.9.1, which cannot be imported here ({exc}): pip install 'mxface[mxnet]' on "
+            "Python 3.10 or 3.11 and x86-64 Linux; constraints-mxnet.txt lists versions that go together"
         ) from exc
     return mxnet
