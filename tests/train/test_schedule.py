@@ -1,11 +1,11 @@
-"""The learning rate as a function of the batch number."""
+"""The learning rate and the margin as functions of the batch number."""
 
 from __future__ import annotations
 
 import pytest
 
 from mxface.errors import ConfigError
-from mxface.train.schedule import StepSchedule, parse_lr_steps
+from mxface.train.schedule import StepSchedule, margin_share, parse_lr_steps
 
 
 def test_parse() -> None:
@@ -29,3 +29,8 @@ def test_drops_as_2019_multiplies() -> None:
     assert [schedule.lr_after(batch) for batch in range(1, 8)] == rates
     assert schedule.lr_after(0) == 0.1
     assert [batch for batch in range(1, 8) if schedule.drops_after(batch)] == [3, 5]
+
+
+def test_the_margin_grows_from_nothing_to_all() -> None:
+    assert [margin_share(step, 4) for step in range(1, 8)] == [0, 0.25, 0.5, 0.75, 1, 1, 1]
+    assert margin_share(1, 0) == 1

@@ -1,4 +1,7 @@
-"""2019's learning rate: a tenth after every batch that `--lr-steps` names (batches count from 1, over all epochs)."""
+"""What follows from the batch number alone (from 1, over all epochs), so that a resumed run needs no memory of it.
+
+2019's learning rate: a tenth after every batch that `--lr-steps` names. Ours: a margin that grows over the first batches.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def parse_lr_steps(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """The rate as a function of the batch number alone, so that a resumed run needs no memory of it."""
+    """The learning rate."""
 
     base_lr: float
     steps: tuple[int, ...]
@@ -37,3 +40,8 @@ class StepSchedule:
         for _ in range(sum(step <= batch for step in set(self.steps))):
             lr *= FACTOR
         return lr
+
+
+def margin_share(step: int, warmup: int) -> float:
+    """How much of the margin counts in batch `step` (from 1): nothing in the first, all from batch `warmup` + 1 on."""
+    return 1.0 if step > warmup else (step - 1) / warmup
