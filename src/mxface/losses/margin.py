@@ -1,4 +1,4 @@
-"""The angular margin of 2019's recognition losses, as pure functions of the target cosine.
+"""The angular margin of 2019's recognition losses, as pure functions of the target cosine, and what any loss is asked.
 
 With t = arccos(cos_y), the target's logit is s * m(cos_y) where
 
@@ -15,10 +15,81 @@ precision it would round to 1: give target cosines in float32 or float64 only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 COSINE_LIMIT = 1 - 1e-7
+
+
+ChangeOthers = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Plain logits (K, B) of classes that are not the target -> the loss's logits, and their derivatives by the plain ones.
+
+New tensors; a logit of -inf has the derivative 0."""
+
+
+class TargetMargin(NamedTuple):
+    """What a loss makes of each row's target, all (B,); None for nothing.
+
+    `cosine` takes the place of the target's cosine; `slope` is its derivative by that, `norm_slope` by the length |x|
+    of the embedding. `penalty` is added to the row's loss, with derivatives `penalty_slope` and `penalty_norm_slope`.
+    """
+
+    cosine: Tensor
+    slope: Tensor
+    norm_slope: Tensor | None = None
+    penalty: Tensor | None = None
+    penalty_slope: Tensor | None = None
+    penalty_norm_slope: Tensor | None = None
+
+
+class BatchRows(NamedTuple):
+    """Of the rows of a batch, all (B,): the cosine to the own class's centre, the length |x| of the embedding."""
+
+    cosine: Tensor
+    norm: Tensor
+
+
+class MarginRule(nn.Module):
+    """A loss on scaled cosines: s * (what `target` makes of the target's, what `others` makes of the rest).
+
+    It sees the rows of all ranks, so it says the same on each. Its buffers are what it remembers of the batches before;
+    they belong to a saved state. `share` in [0, 1] is how much of the margin counts: 0 is the softmax of scaled cosines.
+    """
+
+    share: float = 1.0
+
+    def target(self, rows: BatchRows) -> TargetMargin:
+        """What becomes of the targets; changes nothing, and is differentiable."""
+        raise NotImplementedError
+
+    def others(self, rows: BatchRows, scale: float) -> ChangeOthers | None:
+        """What becomes of the logits of other classes, given the same as `target`; None: nothing."""
+
+    def learn(self, rows: BatchRows) -> None:
+        """Remember this batch, given the same as `target`: called once a step, before anything is changed."""
+
+
+class CombinedMargin(MarginRule):
+    """2019's margin: m(cos_y) above, with the m1, m2 and m3 of the config."""
+
+    def __init__(self, m1: float, m2: float, m3: float) -> None:
+        super().__init__()
+        self._margin = (m1, m2, m3)
+
+    def target(self, rows: BatchRows) -> TargetMargin:
+        m1, m2, m3 = self._margin
+        if self.share != 1:
+            m1, m2, m3 = 1 + (m1 - 1) * self.share, m2 * self.share, m3 * self.share
+        return TargetMargin(margin_cosine(rows.cosine, m1, m2, m3), margin_derivative(rows.cosine, m1, m2))
+
+
+def angle_and_sine(cosine: Tensor) -> tuple[Tensor, Tensor]:
+    """arccos and the sine of it, above 0, of a cosine that is clamped first."""
+    cosine = clamp_cosine(cosine)
+    return torch.arccos(cosine), torch.sqrt((1 - cosine) * (1 + cosine))
 
 
 def is_cosine_shift(m1: float, m2: float) -> bool:

@@ -1,0 +1,37 @@
+"""Sub-centre ArcFace (Deng et al. 2020): K centres a class; an image counts for the nearest of them alone.
+
+cos_c = max_k cos(x, w_ck), then any margin on cos_y. Wrongly labelled images gather round a centre of their own instead
+of pulling at the class's. Centres lie as (C, K, D), so that a rank's share is whole classes; a step sees them as rows,
+the K of a class in a row. Of equally near centres the first is the nearest. Of each class, gradient and momentum of the
+centres that are nearest to no image change as those of a class without one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mxface.losses.margin import ChangeOthers
+
+
+def nearest_centre(cosine: Tensor) -> tuple[Tensor, Tensor]:
+    """Of cosines (B, K) to the centres of one class each: the largest (B,), and which centre's it is (B,)."""
+    best = cosine.max(dim=1)
+    return best.values, best.indices
+
+
+def keep_nearest(num_centres: int) -> ChangeOthers:
+    """Of each `num_centres` rows in a row of logits (K, B) only the largest stays, the others become -inf."""
+
+    def change(logits: Tensor) -> tuple[Tensor, Tensor]:
+        of_class = logits.view(-1, num_centres, logits.shape[1])
+        order = torch.arange(num_centres, device=logits.device).view(1, -1, 1)
+        nearest = (order == of_class.argmax(dim=1, keepdim=True)).view(logits.shape)
+        return torch.where(nearest, logits, -torch.inf), nearest.to(logits.dtype)
+
+    return change
+
+
+def rows_of_classes(classes: Tensor, num_centres: int) -> Tensor:
+    """The rows (n * K,) of classes (n,), those of a class in a row."""
+    return (classes.unsqueeze(1) * num_centres + torch.arange(num_centres, device=classes.device)).view(-1)
