@@ -213,8 +213,8 @@ def test_a_file_cut_short_under_a_run_is_a_sentence(tmp_path: Path, workers: int
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 1
     assert errors == (
-        f"-c: error: {path}: was cut short while it was read: it has {size // 2} bytes now; put the whole file back and "
-        "start again\n"
+        f"-c: error: {path}: was cut short while it was read: it has {size // 2} bytes now; put the whole file back "
+        "and start again\n"
     )
 
 

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,7 +24,8 @@ FloatImage = npt.NDArray[np.float32]
 JITTER = 0.125
 LOWEST_QUALITY, HIGHEST_QUALITY = 2, 20
 CUTOFF_VALUE = 128
-_LUMA = np.array([[0.299, 0.587, 0.114]], dtype=np.float32)
+_LUMA = (0.299, 0.587, 0.114)
+_IDENTITY, _GREY = np.eye(3), np.tile(_LUMA, (3, 1))
 
 
 class Draw(IntEnum):
@@ -95,35 +97,49 @@ def recompress(image: Image, quality: int) -> Image:
     return decode_jpeg(encoded.data, strict=True)
 
 
-def brightness(image: FloatImage, factor: float) -> None:
-    """Scale all values, in place."""
-    image *= np.float32(factor)
+class Tone(NamedTuple):
+    """What jitter makes of a pixel x of grey g: scale * x + grey_scale * g + offset. Any jitter of a tone is a tone."""
+
+    scale: float
+    grey_scale: float
+    offset: float
 
 
-def contrast(image: FloatImage, factor: float) -> None:
-    """Move all values away from (factor > 1) or towards the image's mean grey, in place."""
-    mean_grey = cv2.transform(image, _LUMA).mean(dtype=np.float64)
-    image *= np.float32(factor)
-    image += np.float32((1 - factor) * mean_grey)
+def brightness(tone: Tone, factor: float, _mean_grey: float) -> Tone:
+    """Scale all values."""
+    return Tone(*(factor * part for part in tone))
 
 
-def saturation(image: FloatImage, factor: float) -> None:
-    """Move each pixel away from (factor > 1) or towards its own grey, in place."""
-    grey = cv2.transform(image, _LUMA)
-    image *= np.float32(factor)
-    image += (np.float32(1 - factor) * grey)[:, :, np.newaxis]
+def contrast(tone: Tone, factor: float, mean_grey: float) -> Tone:
+    """Move all values away from (factor > 1) or towards the image's mean grey, which was `mean_grey` before `tone`."""
+    scale, grey_scale, offset = tone
+    grey_now = (scale + grey_scale) * mean_grey + offset
+    return Tone(factor * scale, factor * grey_scale, factor * offset + (1 - factor) * grey_now)
 
 
-JITTERS: tuple[Callable[[FloatImage, float], None], ...] = (brightness, contrast, saturation)
+def saturation(tone: Tone, factor: float, _mean_grey: float) -> Tone:
+    """Move each pixel away from (factor > 1) or towards its own grey."""
+    scale, grey_scale, offset = tone
+    return Tone(factor * scale, factor * grey_scale + (1 - factor) * (scale + grey_scale), offset)
+
+
+JITTERS: tuple[Callable[[Tone, float, float], Tone], ...] = (brightness, contrast, saturation)
 JITTER_ORDERS = tuple(itertools.permutations(range(len(JITTERS))))
 
 
 def color_jitter(image: Image, factors: Sequence[float], order: Sequence[int]) -> FloatImage:
-    """Brightness, contrast and saturation by `factors` (in that order), applied in `order`; not clipped."""
-    jittered = image.astype(np.float32)
+    """Brightness, contrast and saturation by `factors` (in that order), applied in `order`; not clipped.
+
+    One pass over the pixels for all three, in a third of the time of three.
+    """
+    mean_grey = sum(weight * mean for weight, mean in zip(_LUMA, cv2.mean(image)[:3], strict=True))
+    tone = Tone(1.0, 0.0, 0.0)
     for number in order:
-        JITTERS[number](jittered, factors[number])
-    return jittered
+        tone = JITTERS[number](tone, factors[number], mean_grey)
+    matrix = np.empty((3, 4))
+    matrix[:, :3] = tone.scale * _IDENTITY + tone.grey_scale * _GREY
+    matrix[:, 3] = tone.offset
+    return cv2.transform(image.astype(np.float32), matrix)  # type: ignore[return-value]
 
 
 def cut_out(image: Image | FloatImage, centre_y: int, centre_x: int, side: int) -> None:
