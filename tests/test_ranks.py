@@ -24,12 +24,14 @@ def talk(ranks: Ranks) -> dict[str, Any]:
         "ranks": (ranks.rank, ranks.count, ranks.is_main),
         "rows": [ranks.gather_rows((mine % 7).to(dtype)) for dtype in DTYPES],
         "strided rows": ranks.gather_rows(strided),
+        "collected": ranks.collect_rows(mine[: ranks.rank]),
         "labels": ranks.gather_rows(torch.tensor([ranks.rank])),
         "sum": summed,
         "max": ranks.max_(-mine),
         "mean": ranks.mean_(mine.clone()),
         "first": ranks.broadcast_(mine.clone()),
         "any": (ranks.any(ranks.rank == 1), ranks.any(False)),
+        "later": ranks.begin_max(10 * ranks.rank)(),
     }
 
 
@@ -42,22 +44,25 @@ def test_ranks_talk_over_gloo() -> None:
         for rows, dtype in zip(result["rows"], DTYPES, strict=True):
             assert torch.equal(rows, (everyone % 7).to(dtype))
         assert torch.equal(result["strided rows"], everyone)
+        collected = torch.cat([base[:1] + 10, base[:2] + 20]) if rank == 0 else result["collected"]
+        assert torch.equal(result["collected"], collected)
         assert result["labels"].tolist() == [0, 1, 2]
         assert torch.equal(result["sum"], 3 * base + 30)
         assert torch.equal(result["max"], -base)
         assert torch.equal(result["mean"], base + 10)
         assert torch.equal(result["first"], base)
         assert result["any"] == (True, False)
+        assert result["later"] == 20
 
 
 def test_one_process_alone_copies_nothing() -> None:
     ranks, tensor = Ranks.current(), torch.ones(2, 3)
     assert ranks == Ranks.single() == Ranks(0, 1)
     assert ranks.is_main
-    for method in (ranks.gather_rows, ranks.sum_, ranks.max_, ranks.mean_, ranks.broadcast_):
+    for method in (ranks.gather_rows, ranks.collect_rows, ranks.sum_, ranks.max_, ranks.mean_, ranks.broadcast_):
         assert method(tensor) is tensor
     assert torch.equal(tensor, torch.ones(2, 3))
-    assert (ranks.any(True), ranks.any(False)) == (True, False)
+    assert (ranks.any(True), ranks.any(False), ranks.begin_max(3)()) == (True, False, 3)
 
 
 def fail_on_rank_1(ranks: Ranks) -> None:

@@ -59,6 +59,26 @@ class Ranks:
         dist.all_gather(list(parts), rows.contiguous().view(-1).view(torch.uint8))
         return gathered
 
+    def collect_rows(self, rows: Tensor) -> Tensor:
+        """(n, …) of every rank, n of each its own, on the CPU -> all rows, in the order of ranks, on the main rank.
+
+        On the others `rows` itself.
+        """
+        if self.count == 1:
+            return rows
+        lengths = self.gather_rows(torch.tensor([len(rows)])).tolist()
+        if not self.is_main:
+            if len(rows):
+                dist.send(rows.contiguous(), dst=0)
+            return rows
+        whole = rows.new_empty(sum(lengths), *rows.shape[1:])
+        parts = whole.split(lengths)
+        parts[0].copy_(rows)
+        for rank, part in enumerate(parts[1:], start=1):
+            if len(part):
+                dist.recv(part, src=rank)
+        return whole
+
     def sum_(self, tensor: Tensor) -> Tensor:
         """`tensor` itself, now the sum over ranks."""
         return self._reduce_(tensor, dist.ReduceOp.SUM)

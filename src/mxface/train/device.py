@@ -1,4 +1,4 @@
-"""Which device a training process uses."""
+"""Which devices a training run uses: how many ranks, and which device each of them has."""
 
 from __future__ import annotations
 
@@ -8,24 +8,63 @@ from collections.abc import Callable
 import torch
 
 from mxface.errors import ConfigError
+from mxface.train.process_group import Place, find_place
 
 WAY_OUT = "set CUDA_VISIBLE_DEVICES='' (or --device cpu) to train on the CPU"
+ONE_RANK = Place()
 
 
-def choose_device(requested: str | None, *, say: Callable[[str], object]) -> torch.device:
-    """The `--device` asked for, else the first GPU of CUDA_VISIBLE_DEVICES (unset: of all), else the CPU.
+def count_ranks(requested: int | None, device: str | None, *, engine: str = "torch") -> int:
+    """The processes that train together: `--ranks`, else one a visible GPU; on the CPU, or on a GPU that `--device`
+    names, one. Under torchrun as many as it started.
+
+    Raises ConfigError for a number that cannot be.
+    """
+    place = find_place()
+    if place is not None and requested not in (None, place.count):
+        raise ConfigError(f"--ranks {requested}, but WORLD_SIZE is {place.count}: leave --ranks out under torchrun")
+    gpus = 0 if _is_cpu(device) else torch.cuda.device_count()
+    names_one = device is not None and _parse(device).index is not None
+    if place is not None:
+        count = place.count
+    elif requested is not None:
+        count = requested
+    else:
+        count = 1 if names_one or engine != "torch" else max(1, gpus)
+    if count > 1 and engine != "torch":
+        raise ConfigError(f"--engine {engine} trains in one process; --ranks {count} is --engine torch's")
+    if count > 1 and names_one and gpus:
+        raise ConfigError(f"--device {device} with --ranks {count}: each rank has its own; leave --device out")
+    here = count if place is None else place.local_count
+    if 0 < gpus < here:
+        raise ConfigError(f"{here} ranks on this machine, but torch sees {gpus} GPUs: one each; {WAY_OUT}")
+    return count
+
+
+def choose_device(requested: str | None, place: Place = ONE_RANK, *, say: Callable[[str], object]) -> torch.device:
+    """The `--device` asked for, else this rank's GPU among those of CUDA_VISIBLE_DEVICES (unset: all), else the CPU.
 
     Says it in 2019's words. Raises ConfigError where the choice does not exist.
     """
     if requested is not None:
         device = _parse(requested)
-    elif os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+    elif _is_cpu(requested):
         device = torch.device("cpu")
     else:
-        device = _first_gpu_or_cpu(say)
+        device = _gpu_or_cpu()
     if device.type == "cpu":
         say("use cpu")
-    return device
+        return device
+    if device.index is not None:
+        return device
+    say(f"gpu num: {place.count}")
+    return torch.device("cuda", place.local_rank)
+
+
+def _is_cpu(requested: str | None) -> bool:
+    if requested is not None:
+        return _parse(requested).type == "cpu"
+    return os.environ.get("CUDA_VISIBLE_DEVICES") == ""
 
 
 def _parse(requested: str) -> torch.device:
@@ -40,16 +79,14 @@ def _parse(requested: str) -> torch.device:
     return device
 
 
-def _first_gpu_or_cpu(say: Callable[[str], object]) -> torch.device:
-    visible, count = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count()
-    if count == 0:
-        if visible is not None:
-            raise ConfigError(f"CUDA_VISIBLE_DEVICES is {visible!r}, but torch sees no GPU; {WAY_OUT}")
-        return torch.device("cpu")
-    say(f"gpu num: {count}")
-    if count > 1:
-        say(f"one process trains on one GPU: the first of {count} (--device cuda:N for another)")
-    return torch.device("cuda", 0)
+def _gpu_or_cpu() -> torch.device:
+    """`cuda` without a number, or the CPU where there is no GPU and none was asked for."""
+    if torch.cuda.device_count():
+        return torch.device("cuda")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        raise ConfigError(f"CUDA_VISIBLE_DEVICES is {visible!r}, but torch sees no GPU; {WAY_OUT}")
+    return torch.device("cpu")
 
 
 def usable_cpus() -> int:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Protocol
 
@@ -31,6 +31,8 @@ from mxface.losses import HeadOutput
 from mxface.ranks import Ranks
 
 log = logging.getLogger(__name__)
+
+SINGLE = Ranks.single()
 
 NAMED = 16
 """Records, identities and rows that a message names; the rest are an ellipsis."""
@@ -143,12 +145,19 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 class StopSignals:
-    """While entered, SIGTERM and Ctrl-C only ask for a stop (`received`); the same signal again acts at once."""
+    """While entered, SIGTERM and Ctrl-C only ask for a stop (`received`); the same signal again acts at once.
+
+    Of many ranks some may be asked a batch earlier than others, or alone: all stop after the same batch, the one in
+    which `agree` has told them.
+    """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks = SINGLE) -> None:
         self.received: signal.Signals | None = None
+        self._ranks = ranks
+        self._asked: signal.Signals | None = None
+        self._pending: Callable[[], int] | None = None
         self._before = {number: signal.getsignal(number) for number in self.SIGNALS}
 
     def __enter__(self) -> StopSignals:
@@ -161,9 +170,24 @@ class StopSignals:
     ) -> None:
         self._restore()
 
+    def begin_agreement(self) -> None:
+        """Begin to tell the other ranks; it travels while the batch is computed."""
+        if self._ranks.count > 1:
+            self._pending = self._ranks.begin_max(self._asked or 0)
+
+    def agree(self) -> None:
+        """Take what all ranks have told as received; an error where one of them is gone."""
+        if self._pending is not None:
+            number, self._pending = self._pending(), None
+            if number:
+                self.received = signal.Signals(number)
+
     def _ask(self, number: int, _frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        log.warning("%s: saving the training state after this batch (again: stop at once)", self.received.name)
+        self._asked = signal.Signals(number)
+        if self._ranks.count == 1:
+            self.received = self._asked
+        if self._ranks.is_main:
+            log.warning("%s: saving the training state after this batch (again: stop at once)", self._asked.name)
         self._restore()
 
     def _restore(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
@@ -9,13 +10,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from mxface.errors import DataError
 from mxface.graph import Symbol
 from mxface.loaders import Batch
 from mxface.losses import HeadOutput, SoftmaxHead
 from mxface.lower import export_params, lower
+from mxface.ranks import Ranks
 from mxface.runtime.heap import keep_freed_memory
 from mxface.train.config import TrainConfig
 from mxface.train.guard import NotFiniteError, require_finite_gradient
@@ -23,6 +26,7 @@ from mxface.train.optimizer import NO_MULTIPLIERS, SGD, Multipliers
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 Check = Callable[[HeadOutput], None]
+SINGLE = Ranks.single()
 
 
 class TrainedBatch(NamedTuple):
@@ -41,6 +45,12 @@ def require_labels(label: npt.NDArray[np.int64], num_classes: int) -> None:
         )
 
 
+def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy each source into its target; a network without BatchNorm has none, which torch would refuse."""
+    if targets:
+        torch._foreach_copy_(targets, sources)
+
+
 class Trainee(Protocol):
     """What the loop trains, whatever engine computes it."""
 
@@ -50,7 +60,10 @@ class Trainee(Protocol):
         """One update, number `step` (from 1). `check` sees the loss before anything is changed, and may raise."""
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Raw embeddings (B, D) of RGB images (B, H, W, 3), with the moving statistics."""
+        """Raw embeddings (B, D) of RGB images (B, H, W, 3), with the moving statistics. All ranks ask for the same."""
+
+    def average_statistics(self) -> None:
+        """Make the moving statistics the mean of those of all ranks; before they are used or saved."""
 
     def tensors(self) -> dict[str, Tensor]:
         """All that training changes, by name: `backbone/…`, `momentum/…`, `head/…`."""
@@ -58,14 +71,16 @@ class Trainee(Protocol):
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what a reader filled the tensors of `tensors()` with; other names in the table are passed over."""
 
-    def export(self) -> tuple[Arrays, Arrays]:
-        """Arguments (the head's too) and auxiliary states, by MXNet's names."""
+    def export(self, *, with_head: bool = True) -> tuple[Arrays, Arrays]:
+        """Arguments and auxiliary states, by MXNet's names; all ranks call, and the main one has the whole head."""
 
 
 class Learner:
-    """One network in training. B images of a batch, D values of an embedding, C classes.
+    """One network in training. B images of a batch over all ranks, b of this one; D values of an embedding, C classes.
 
-    `embedding` is the graph up to `fc1_output`, `params` the start of its arguments and auxiliary states.
+    `embedding` is the graph up to `fc1_output`, `params` the start of its arguments and auxiliary states. Of many
+    `ranks` each has the whole backbone and its part of the head; they start alike and stay alike, but for BatchNorm's
+    moving statistics, each rank's of its own images. `param_dtype` float64 is for proofs.
     """
 
     def __init__(
@@ -77,11 +92,17 @@ class Learner:
         *,
         device: torch.device,
         multipliers: Multipliers = NO_MULTIPLIERS,
+        ranks: Ranks = SINGLE,
+        param_dtype: torch.dtype = torch.float32,
     ) -> None:
         self.device = device
+        self.ranks = ranks
         if device.type == "cpu":
             keep_freed_memory()  # a third of a step goes into page faults otherwise (docs/LOG.md)
-        self.backbone = lower(embedding, params).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone = lower(embedding, params).to(device, param_dtype)
+        self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._param_dtype = param_dtype
+        self._trained: nn.Module = self.backbone if ranks.count == 1 else _averaged_over_ranks(self.backbone, device)
         self.head = head.to(device)
         self.optimizer = SGD(
             self.backbone.named_parameters(), lr=config.lr, momentum=config.mom, wd=config.wd, multipliers=multipliers
@@ -93,31 +114,32 @@ class Learner:
 
     def train_batch(self, batch: Batch, *, step: int, lr: float, check: Check) -> TrainedBatch:
         """One update, number `step` (from 1); see `Trainee`."""
-        # dropout's masks follow from (seed, step): a resumed run has the same, and a state need not hold a generator
-        torch.manual_seed(int(np.random.SeedSequence((self._config.seed, step)).generate_state(1, np.uint64)[0]))
+        # dropout's masks follow from these: a resumed run has the same, and a state need not hold a generator
+        entropy = np.random.SeedSequence((self._config.seed, step, self.ranks.rank))
+        torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
         images, label = self.fetch(batch)
-        torch._foreach_copy_(self._statistics_before, self._statistics)
+        copy_all(self._statistics_before, self._statistics)
         try:
             embedding = self.forward(images)
-            output = self.step(embedding, label, lr=lr, check=check)
+            output = self.step(embedding, label, step=step, lr=lr, check=check)
         except NotFiniteError:
-            torch._foreach_copy_(self._statistics, self._statistics_before)  # the forward wrote them
+            copy_all(self._statistics, self._statistics_before)  # the forward wrote them
             self.optimizer.zero_grad()
             raise
         return TrainedBatch(output, embedding.detach())
 
     def fetch(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) in channels_last order, 0..255, and labels (B,), on the device."""
+        """Images (b, 3, H, W) in channels_last order, 0..255, and labels (b,), on the device."""
         require_labels(batch.label, self.head.config.num_classes)
         return self._images(batch.data), torch.from_numpy(batch.label).to(self.device)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings (B, D) with their graph for `step`."""
+        """Embeddings (b, D) with their graph for `step`."""
         with self._autocast():
-            embedding: Tensor = self.backbone(images)
+            embedding: Tensor = self._trained(images)
         return embedding
 
-    def step(self, embedding: Tensor, label: Tensor, *, lr: float, check: Check) -> HeadOutput:
+    def step(self, embedding: Tensor, label: Tensor, *, lr: float, check: Check, step: int = 0) -> HeadOutput:
         """Loss, backward and update of everything. `check` sees the loss before anything is changed, and may raise.
 
         NotFiniteError: the backbone's gradient is not finite; the backbone is as it was, the centres have moved.
@@ -131,8 +153,10 @@ class Learner:
             lr_mult=self._multipliers.lr,
             wd_mult=self._multipliers.wd,
             check=check,
+            step=step,
         )
-        torch.autograd.backward(embedding, grad_embedding.to(embedding.dtype))
+        # the gradient is of the mean over all ranks' rows; that of the parameters will be averaged over the ranks
+        torch.autograd.backward(embedding, grad_embedding.to(embedding.dtype) * self.ranks.count)
         require_finite_gradient(self.optimizer.clip(self._config.clip_grad))
         self.optimizer.lr = lr
         self.optimizer.step()
@@ -141,14 +165,26 @@ class Learner:
 
     @torch.inference_mode()
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Raw embeddings (B, D) of RGB images (B, H, W, 3), with the moving statistics."""
+        """Raw embeddings (B, D) of RGB images (B, H, W, 3), each rank computing its share; see `Trainee`."""
+        share = math.ceil(len(images) / self.ranks.count)
+        rows = np.arange(share * self.ranks.rank, share * (self.ranks.rank + 1)) % len(images)  # too many: some twice
         self.backbone.eval()
         try:
             with self._autocast():
-                embedding: Tensor = self.backbone(self._images(images))
+                embedding: Tensor = self.backbone(self._images(images if self.ranks.count == 1 else images[rows]))
         finally:
             self.backbone.train()
-        return embedding.float().cpu().numpy()
+        return self.ranks.gather_rows(embedding.float())[: len(images)].cpu().numpy()
+
+    @torch.no_grad()
+    def average_statistics(self) -> None:
+        """The mean over ranks, as MXNet's `get_params` gave it over GPUs."""
+        if self.ranks.count == 1 or not self._statistics:
+            return
+        together = self.ranks.mean_(torch.cat([statistic.flatten() for statistic in self._statistics]))
+        means = together.split([statistic.numel() for statistic in self._statistics])
+        for statistic, mean in zip(self._statistics, means, strict=True):
+            statistic.copy_(mean.view_as(statistic))
 
     def tensors(self) -> dict[str, Tensor]:
         """All that training changes, by name; the tensors themselves, so that filling them resumes a run."""
@@ -162,10 +198,12 @@ class Learner:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Nothing: filling the tensors of `tensors()` has done it."""
 
-    def export(self) -> tuple[Arrays, Arrays]:
-        """Arguments (the head's too) and auxiliary states, by MXNet's names."""
+    def export(self, *, with_head: bool = True) -> tuple[Arrays, Arrays]:
+        """Arguments and auxiliary states, by MXNet's names; see `Trainee`."""
         args, aux = export_params(self.backbone)
-        args.update({name: parameter.detach().cpu().numpy() for name, parameter in self.head.named_parameters()})
+        if with_head:
+            for name, parameter in self.head.named_parameters():
+                args[name] = self.ranks.collect_rows(parameter.detach().cpu()).numpy()
         return args, aux
 
     def _images(self, data: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> Tensor:
@@ -173,7 +211,23 @@ class Learner:
         if self.device.type == "cuda":
             images = images.pin_memory().to(self.device, non_blocking=True)
         # a view: NHWC memory is what channels_last means
-        return images.permute(0, 3, 1, 2).float()
+        return images.permute(0, 3, 1, 2).to(self._param_dtype)
 
     def _autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.dtype == "bf16")
+
+
+def _averaged_over_ranks(backbone: nn.Module, device: torch.device) -> nn.Module:
+    """`backbone`, whose gradients become their mean over ranks, a bucket at a time while the backward goes on.
+
+    The order of buckets is that of DDP. Moving statistics stay each rank's own. `static_graph` lets parameters be that
+    no gradient reaches.
+    """
+    return DistributedDataParallel(
+        backbone,
+        device_ids=[device] if device.type == "cuda" else None,
+        init_sync=False,  # all start from the same files and seed, and the command asks whether they did
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+        static_graph=True,
+    )

@@ -23,17 +23,20 @@ RATE_LINE_STEPS = 1000
 
 
 class RunLog:
-    """Lines through `say` (a command gives its print), scalars under `folder`; to be closed."""
+    """Lines through `say` (a command gives its print), scalars under `folder`; to be closed.
 
-    def __init__(self, say: Callable[[str], object], folder: Path, *, first_step: int, max_steps: int) -> None:
+    Of many ranks the main one alone has a `folder`: without one there are no scalars and there is no bar.
+    """
+
+    def __init__(self, say: Callable[[str], object], folder: Path | None, *, first_step: int, max_steps: int) -> None:
         self.say = say
-        self._writer = SummaryWriter(folder, purge_step=first_step + 1)
+        self._writer = SummaryWriter(folder, purge_step=first_step + 1) if folder else None
         self._bar = tqdm(
             total=max_steps + 1 if max_steps else None,
             initial=first_step,
             desc="train",
             unit="batch",
-            disable=None,
+            disable=None if folder else True,
             dynamic_ncols=True,
         )
 
@@ -44,7 +47,8 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        self._writer.close()
+        if self._writer:
+            self._writer.close()
 
     def advance(self) -> None:
         """One batch was trained."""
@@ -56,19 +60,27 @@ class RunLog:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Figures after batch `step`."""
-        for name, value in values.items():
+        for name, value in values.items() if self._writer else ():
             self._writer.add_scalar(name, value, step)
 
 
 class BatchReport:
-    """What is said after each batch and each epoch."""
+    """What is said after each batch and each epoch.
 
-    def __init__(self, log: RunLog, *, batch_size: int, frequent: int, with_lossvalue: bool) -> None:
+    `parall_verbose` above 0: in train_parall.py's way, no figures in the lines, but the accuracy every so many batches.
+    """
+
+    def __init__(
+        self, log: RunLog, *, batch_size: int, frequent: int, with_lossvalue: bool, parall_verbose: int = 0
+    ) -> None:
         self._log = log
         self._batch_size = batch_size
         self._frequent = frequent
         self._speedometer = Speedometer(batch_size, frequent)
         self._metrics: list[Metric] = [AccMetric(), LossValueMetric()] if with_lossvalue else [AccMetric()]
+        self._parall_verbose = parall_verbose
+        if parall_verbose:
+            self._metrics = []
         self._window: dict[str, Metric] = {"train/accuracy": AccMetric(), "train/loss": LossValueMetric()}
         self._window_started = self._epoch_started = time.perf_counter()
 
@@ -80,6 +92,8 @@ class BatchReport:
     def after_batch(self, progress: Progress, trained: TrainedBatch, *, lr: float, next_lr: float) -> None:
         """2019's lines, in its order. `progress` already counts the batch; `lr` is the rate it was trained with."""
         self._log.advance()
+        if self._parall_verbose and progress.step % self._parall_verbose == 0:
+            self._log.say(f"{{fc7_acc}} {progress.step} {float(trained.output.correct.double().mean())}")
         if next_lr != lr:
             self._log.say(f"lr change to {next_lr}")
         for metric in (*self._metrics, *self._window.values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mxface.loaders import TrainLoader
+from mxface.losses import HeadOutput
 from mxface.ranks import Ranks
 from mxface.train.config import TrainConfig
 from mxface.train.guard import BadBatches, NotFiniteError, StopSignals, require_finite_loss
@@ -29,14 +30,20 @@ def fit(
 
     Raises NonFiniteLossError before an update that would spoil the parameters, where `--on-nan` does not say otherwise.
     """
+
+    def check(output: HeadOutput) -> None:
+        stop.agree()  # first: a rank that is gone is an error here, where a GPU would wait for it
+        require_finite_loss(output)
+
     schedule = StepSchedule(config.lr, config.lr_steps)
     bad_batches = BadBatches(config.on_nan, loader.dataset.keys, state, Ranks.current())
     while not is_over(progress, config, stop):
         report.begin_epoch()
         for batch in loader.epoch(progress.epoch, start_image=progress.images):
+            stop.begin_agreement()
             lr = schedule.lr_after(progress.step)
             try:
-                trained = learner.train_batch(batch, step=progress.step + 1, lr=lr, check=require_finite_loss)
+                trained = learner.train_batch(batch, step=progress.step + 1, lr=lr, check=check)
             except NotFiniteError as fault:
                 bad_batches.pass_over(fault, batch, step=progress.step + 1)
                 progress.pass_over(config.batch_size)
