@@ -18,6 +18,8 @@ from mxface.formats.dataset_property import read_property
 from mxface.graph import load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
 from mxface.loaders import RecordDataset, TrainLoader
+from mxface.losses.softmax_head import SHARDED
+from mxface.ranks import Ranks
 from mxface.recognition.arguments import parse_arguments
 from mxface.recognition.config import DataConfig, RunConfig
 from mxface.recognition.model import add_head, build_embedding, build_learner, find_pretrained, save_model
@@ -46,58 +48,105 @@ Output: <models-root>/<network>-<loss>-<dataset>/ with model-symbol.json, model-
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    setup_logging()
-    arguments = parse_arguments(argv, description=DESCRIPTION)
+    return train_on_ranks(argv, __spec__.name if __spec__ else MODULE, partial(parse_arguments, description=DESCRIPTION))
+
+
+def train_on_ranks(
+    argv: Sequence[str] | None, module: str, parse: Callable[[Sequence[str] | None], Arguments]
+) -> int:
+    """A training command, `python -m module`: this process is a rank, the only one, or starts several and waits."""
+    place = find_place()
+    is_main = place is None or place.rank == 0
+    if is_main:
+        setup_logging()
+    else:
+        log_as_rank(place.rank)
+    with telling_the_launcher():
+        with quiet(is_launched() or not is_main):  # the launcher, or the main rank, has said the same
+            arguments = parse(argv)
+        if place is None and arguments.run.ranks > 1 and arguments.run.engine == "torch":
+            return launch(same_command(argv, module), arguments.run.ranks)
+        return train_as_rank(arguments, place or Place(), say=print if is_main else say_nothing)
+
+
+def train_as_rank(arguments: Arguments, place: Place, *, say: Callable[..., object]) -> int:
+    """This rank's part of the run; `say` prints on the main one."""
     run = arguments.run
-    device = choose_device(run.device, say=print)
+    device = choose_device(run.device, place, say=say)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.train.seed)
-    print("prefix", run.prefix)
+    say("prefix", run.prefix)
     run.prefix.parent.mkdir(parents=True, exist_ok=True)
-    num_classes = find_num_classes(run.data)
-    print("image_size", run.data.image_shape[:2])
-    print("num_classes", num_classes)
-    print("Called with argument:", arguments.flags, arguments.settings)
-    with logging_redirect_tqdm(), StopSignals() as stop:
-        train(run, num_classes, device, stop)
+    num_classes = find_num_classes(run.data, say=say)
+    say("image_size", run.data.image_shape[:2])
+    say("num_classes", num_classes)
+    say("Called with argument:", arguments.flags, arguments.settings)
+    with joined(place, device) as ranks, logging_redirect_tqdm(), StopSignals(ranks) as stop:
+        train(run, num_classes, device, stop, ranks, say=say)
     if stop.received is None:
         return 0
-    print(f"stopped by {stop.received.name}; --resume goes on from here")
+    say(f"stopped by {stop.received.name}; --resume goes on from here")
     return 128 + stop.received
 
 
-def train(run: RunConfig, num_classes: int, device: torch.device, stop: StopSignals) -> None:
+def say_nothing(*_words: object) -> None:
+    """What a rank says that is not the main one."""
+
+
+def train(
+    run: RunConfig,
+    num_classes: int,
+    device: torch.device,
+    stop: StopSignals,
+    ranks: Ranks,
+    *,
+    say: Callable[..., object],
+) -> None:
     """Build everything and train."""
     embedding = build_embedding(run)
     whole = add_head(embedding, run, num_classes)
     pretrained = None
     if run.pretrained:
         prefix, epoch = find_pretrained(run.pretrained, run.pretrained_epoch)
-        print("loading", prefix, epoch)
+        say("loading", prefix, epoch)
         pretrained = load_checkpoint(prefix, epoch)
-    learner = build_learner(run, embedding, whole, num_classes, pretrained, device)
+    learner = build_learner(run, embedding, whole, num_classes, pretrained, device, ranks)
     if run.count_flops:
         height, width, channels = run.data.image_shape
-        print("Network FLOPs:", flops_text(count_flops(embedding, data=(1, channels, height, width))))
-    loader = build_loader(run)
-    pair_sets = load_pair_sets(run.data)
+        say("Network FLOPs:", flops_text(count_flops(embedding, data=(1, channels, height, width))))
+    loader = build_loader(run, ranks, say=say)
+    pair_sets = load_pair_sets(run.data, say=say)
     warn_if_nothing_is_saved(run, pair_sets)
 
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
     identity = {"seed": run.train.seed, "num_images": loader.dataset.num_images}
-    states = StateFolder(run.prefix.parent / "state")
-    state = RunState(states, learner, progress, rule, identity)
+    states = StateFolder(run.prefix.parent / "state", ranks)
+    setting = {"global_batch": run.train.batch_size, "ranks": ranks.count}
+    sharded = {f"head/{name}": num_classes for name in SHARDED}
+    state = RunState(states, learner, progress, rule, identity, setting=setting, sharded=sharded)
     if run.resume:
-        path = state.resume()
-        print(f"resumed from {path}" if path else f"no training state beside {run.prefix}: starting at the beginning")
+        resumed = state.resume()
+        nothing = f"no training state beside {run.prefix}: starting at the beginning"
+        say(resumed.account if resumed else nothing)
+        if 0 < run.train.max_steps < progress.step:
+            say(f"nothing is left to do: max_steps is {run.train.max_steps}; a larger one in the config trains on")
     elif states.list_states():
         log.warning("%s is of an earlier run and will be replaced; --resume goes on from it", states.folder)
-    folder = run.prefix.parent / "tensorboard"
-    with RunLog(tqdm.write, folder, first_step=progress.step, max_steps=run.train.max_steps) as run_log:
+    require_agreement(
+        ranks,
+        settings=replace(run, data=replace(run.data, dataset_path=Path()), prefix=Path(), threads=0, workers=0),
+        data_set=(num_classes, loader.dataset.num_images, loader.dataset.keys.tobytes()),
+        place_in_the_training=(progress, rule),
+        parameters=[tensor.sum().item() for name, tensor in learner.tensors().items() if not name.startswith("head/")],
+    )
+    folder = run.prefix.parent / "tensorboard" if ranks.is_main else None
+    with RunLog(tqdm.write if ranks.is_main else say_nothing, folder, first_step=progress.step, max_steps=run.train.max_steps) as run_log:
         saved = embedding if run.ckpt_embedding else whole
-        save = partial(save_model, run.prefix, symbol=saved, learner=learner)
-        judge = Judge(learner, pair_sets, rule, save, batch_size=run.train.batch_size, log=run_log)
+        save = partial(save_model, run.prefix, symbol=saved, learner=learner, ranks=ranks)
+        judge = Judge(learner, pair_sets, rule, save, batch_size=run.train.batch_size, log=run_log, ranks=ranks)
         report = BatchReport(
             run_log,
             batch_size=run.train.batch_size,
@@ -107,29 +156,29 @@ def train(run: RunConfig, num_classes: int, device: torch.device, stop: StopSign
         fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=stop)
 
 
-def find_num_classes(data: DataConfig) -> int:
+def find_num_classes(data: DataConfig, *, say: Callable[..., object] = print) -> int:
     """The number in the data set's `property`; the config's where there is no such file."""
     path = data.dataset_path / "property"
     if path.is_file():
         found = read_property(path).num_classes
         if data.num_classes not in (None, found):
-            print(f"num_classes: {found} by {path}, not the config's {data.num_classes}")
+            say(f"num_classes: {found} by {path}, not the config's {data.num_classes}")
         return found
     if data.num_classes is None:
         raise ConfigError(f"num_classes is not set, and there is no {path}; set it in the config's dataset entry")
     return data.num_classes
 
 
-def build_loader(run: RunConfig) -> TrainLoader:
-    """Batches of `train.rec`, with 2019's lines about it."""
+def build_loader(run: RunConfig, ranks: Ranks, *, say: Callable[..., object]) -> TrainLoader:
+    """This rank's rows of the batches of `train.rec`, with 2019's lines about it."""
     data = run.data
     path = data.dataset_path / "train.rec"
     if not path.is_file():
         raise DataError(f"{path}: no such file; pack the images with src/data/face2rec2.py, or change dataset_path")
     dataset = RecordDataset(path, images_filter=data.data_images_filter)
     for line in dataset.describe():
-        print(line)
-    print("rand_mirror", data.data_rand_mirror)
+        say(line)
+    say("rand_mirror", data.data_rand_mirror)
     height, width, channels = data.image_shape
     return TrainLoader(
         dataset,
@@ -143,15 +192,15 @@ def build_loader(run: RunConfig) -> TrainLoader:
     )
 
 
-def load_pair_sets(data: DataConfig) -> list[PairSet]:
+def load_pair_sets(data: DataConfig, *, say: Callable[..., object]) -> list[PairSet]:
     """The validation sets that lie beside the records; as in 2019, others are passed over."""
     height, width, _ = data.image_shape
     pair_sets = []
     for name in data.val_targets:
         path = data.dataset_path / f"{name}.bin"
         if path.is_file():
-            pair_sets.append(load_pair_set(path, (height, width), say=print))
-            print("ver", name)
+            pair_sets.append(load_pair_set(path, (height, width), say=say))
+            say("ver", name)
     return pair_sets
 
 

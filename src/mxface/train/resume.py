@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,35 +14,54 @@ from mxface.errors import ConfigError
 from mxface.train.checkpoint import SaveRule
 from mxface.train.learner import Trainee
 from mxface.train.progress import Progress
-from mxface.train.state import StateFolder
+from mxface.train.state import NOTHING, StateFolder
+
+
+class Resumed(NamedTuple):
+    """The state that a run goes on from, and what is to be said of it."""
+
+    path: Path
+    account: str
 
 
 class RunState:
     """Everything a resumed run needs, saved to and read from `folder`.
 
-    `identity` are the numbers that decide the order of the images; a state of another run is refused.
+    `identity` are the numbers that decide the order of the images; a state of another run is refused. `setting` are
+    numbers that may differ, which is said. `sharded` is `StateFolder.save`'s.
     """
 
     def __init__(
-        self, folder: StateFolder, learner: Trainee, progress: Progress, rule: SaveRule, identity: Mapping[str, int]
+        self,
+        folder: StateFolder,
+        learner: Trainee,
+        progress: Progress,
+        rule: SaveRule,
+        identity: Mapping[str, int],
+        *,
+        setting: Mapping[str, int] = NOTHING,
+        sharded: Mapping[str, int] = NOTHING,
     ) -> None:
         self._folder = folder
         self._learner = learner
         self._progress = progress
         self._rule = rule
         self._identity = dict(identity)
+        self._setting = dict(setting)
+        self._sharded = dict(sharded)
         self._saved_step: int | None = None
 
     def save(self) -> None:
         """Write the state, once a step."""
         if self._saved_step != self._progress.step:
-            self._folder.save(self._tensors(), step=self._progress.step)
+            self._learner.average_statistics()
+            self._folder.save(self._tensors(), step=self._progress.step, sharded=self._sharded)
             self._saved_step = self._progress.step
 
-    def resume(self) -> Path | None:
-        """Go on from the newest state, and say which; None where there is none, and nothing is changed."""
+    def resume(self) -> Resumed | None:
+        """Go on from the newest whole state, and say which; None where there is none, and nothing is changed."""
         tensors = self._tensors()
-        path = self._folder.load_newest(tensors)
+        path = self._folder.load_newest(tensors, sharded=self._sharded)
         if path is None:
             return None
         for name, expected in self._identity.items():
@@ -56,20 +76,31 @@ class RunState:
                 if name != "ckpt":  # a setting, not a memory
                     setattr(counters, name, type(value)(tensors[f"{type(counters).__name__}/{name}"].item()))
         self._saved_step = self._progress.step
-        return path
+        return Resumed(path, self._account(path, tensors))
 
     def roll_back(self) -> int:
         """Take everything trained, but not the counters, back to the newest state; the step that it is of."""
         tensors = self._tensors()
-        path = self._folder.load_newest(tensors)
+        path = self._folder.load_newest(tensors, sharded=self._sharded)
         assert path is not None, "a run that may roll back saves a state before its first batch"
         self._learner.load(tensors)
         return int(tensors["Progress/step"])
 
+    def _account(self, path: Path, tensors: Mapping[str, Tensor]) -> str:
+        progress = self._progress
+        place = f"image {progress.images} of epoch {progress.epoch}, batch {progress.step + 1}"
+        account = f"resumed from {path}: goes on at {place}"
+        for name, now in self._setting.items():
+            before = int(tensors[f"setting/{name}"])
+            if now != before:
+                account += f"; {name.replace('_', ' ')} {now}, was {before}"
+        return account
+
     def _tensors(self) -> dict[str, Tensor]:
         """One flat table: the learner's own tensors, and copies of the counters."""
         table = self._learner.tensors()
-        table |= {f"identity/{name}": torch.tensor(value) for name, value in self._identity.items()}
+        for part, values in (("identity", self._identity), ("setting", self._setting)):
+            table |= {f"{part}/{name}": torch.tensor(value) for name, value in values.items()}
         for counters in (self._progress, self._rule):
             for name, value in asdict(counters).items():
                 dtype = torch.float64 if isinstance(value, float) else torch.int64
