@@ -35,9 +35,9 @@ class TrainLoader:
 
     batch_size: images in a batch of all ranks together; rank r of `num_ranks` loads the rows [r*b, (r+1)*b) of every
     batch, b = batch_size / num_ranks = `rank_batch_size`. image_shape: (H, W, 3); an image of another height is scaled,
-    bicubic, by its shorter side. rand_mirror, cutoff, cutoff_share, color: see `Augmentation`. threads: how many decode at a time;
-    one batch a thread is made ahead. workers: processes that decode instead of the threads, 0 for none; two batches a
-    worker are made ahead. They start with the first epoch and end with `close`.
+    bicubic, by its shorter side. rand_mirror, cutoff, cutoff_share, color: see `Augmentation`. threads: how many decode
+    at a time; one batch a thread is made ahead. workers: processes that decode instead of the threads, 0 for none; two
+    batches a worker are made ahead. They start with the first epoch and end with `close`.
 
     A record that cannot be read or decoded is logged and counted; the next good image of the epoch's order takes its
     place in the batch. When more than `damaged_limit` (a share) of all images are damaged, DataError says how many. A

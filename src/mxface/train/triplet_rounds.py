@@ -1,0 +1,97 @@
+"""Training data of the triplet losses: rounds of triplets, each mined with the network as it is when the round begins.
+
+A round stands for an epoch. The mined order of images belongs to the training state: a resumed run goes on inside it.
+Every rank mines the same triplets; of each batch it trains on its own rows, which are whole triplets.
+Source: spec data §6.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mxface.loaders import Batch, RecordDataset, TrainLoader
+from mxface.losses.triplet_mining import Ints, MiningConfig, TripletBags, mine
+from mxface.train.learner import Trainee
+
+ORDER, NEXT_BAG = "triplets/order", "triplets/next_bag"
+
+
+class TripletRounds:
+    """What `fit` reads instead of a `TrainLoader`, its epochs being rounds.
+
+    `loader` augments and belongs to this rank; `plain` gives the same images as they are, to every rank.
+    """
+
+    def __init__(
+        self,
+        loader: TrainLoader,
+        plain: TrainLoader,
+        learner: Trainee,
+        bags: TripletBags,
+        config: MiningConfig,
+        *,
+        say: Callable[[str], object],
+    ) -> None:
+        self.dataset: RecordDataset = loader.dataset
+        self._loader = loader
+        self._plain = plain
+        self._learner = learner
+        self._bags = bags
+        self._config = config
+        self._say = say
+        self._order = torch.zeros(0, dtype=torch.int64)
+        self._next_bag = torch.zeros((), dtype=torch.int64)
+
+    def epoch(self, epoch: int, start_image: int = 0) -> Iterator[Batch]:
+        """This rank's rows of the batches of a round, from position `start_image` of the mined order on.
+
+        A round that is entered at its beginning is mined first.
+        """
+        if start_image == 0:
+            self._mine()
+        return self._loader.in_order(self._order.numpy(), epoch, start_image)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a resumed run needs: the mined order, of another length in each round, and the bag to go on with."""
+        return {ORDER: self._order, NEXT_BAG: self._next_bag}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` of another process held."""
+        self._order, self._next_bag = tensors[ORDER], tensors[NEXT_BAG]
+
+    def close(self) -> None:
+        self._loader.close()
+        self._plain.close()
+
+    def _mine(self) -> None:
+        started = time.perf_counter()
+        first_bag = int(self._next_bag)
+        self._say(f"eval {self._bags.bag_size} images.. {first_bag % self._bags.bags_per_pass * self._bags.bag_size}")
+        mined = mine(self._bags, self._embed, self._config, first_bag=first_bag)
+        self._say(f"found triplets {mined.triplets}")
+        self._say(f"seq len {len(mined.order)}")
+        self._say(f"triplet time stat [{time.perf_counter() - started:.3f}]")
+        self._order = torch.from_numpy(mined.order)
+        self._next_bag = torch.tensor(mined.next_bag)
+
+    def _embed(self, positions: Ints) -> Tensor:
+        """Raw embeddings (n, D) of the images as they are; rows of damaged ones are not numbers, so never chosen."""
+        size = self._plain.batch_size
+        padded = np.resize(positions, -(-len(positions) // size) * size)
+        batches = tqdm(
+            self._plain.in_order(padded, 0),
+            total=len(padded) // size,
+            desc="mine",
+            unit="batch",
+            leave=False,
+            disable=None,
+        )
+        rows = np.concatenate([self._learner.embed(batch.data) for batch in batches])[: len(positions)]  # type: ignore[arg-type]
+        rows[np.isin(positions, list(self._plain.damaged))] = np.nan
+        return torch.from_numpy(rows).to(self._learner.device)
