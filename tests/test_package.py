@@ -8,8 +8,17 @@ import sys
 
 import pytest
 
-TORCH_FREE = ("mxface", "mxface.formats", "mxface.ops", "mxface.graph", "mxface.symbols", "mxface.data", "mxface.cli")
-COMMANDS_OF_DATA = ("dir2lst", "face2rec2", "lfw2pack", "get_orl")
+TORCH_FREE = (
+    "mxface",
+    "mxface.formats",
+    "mxface.ops",
+    "mxface.graph",
+    "mxface.symbols",
+    "mxface.data",
+    "mxface.loaders",
+    "mxface.cli",
+)
+COMMANDS_OF_DATA = ("dir2lst", "face2rec2", "lfw2pack", "get_orl", "bench_data")
 
 
 def run_python(code: str, **environment: str) -> str:

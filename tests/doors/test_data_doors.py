@@ -16,7 +16,7 @@ from mxface.formats.evalset import read_evalset
 from mxface.formats.lfw_pairs import read_pairs
 from mxface.loaders import RecordDataset
 
-DOORS = ["dir2lst", "face2rec2", "lfw2pack", "get_orl"]
+DOORS = ["dir2lst", "face2rec2", "lfw2pack", "get_orl", "bench_data"]
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -38,6 +38,9 @@ def test_list_then_pack(tmp_path: Path) -> None:
     assert f"{tmp_path}/train.rec: 5 images of 2 identities" in packed.stdout
     assert RecordDataset(tmp_path / "train.rec").labels.tolist() == [0, 0, 1, 1, 1]
     assert read_property(tmp_path) == (2, 112, 112)
+    measured = run_door("src/data/bench_data.py", "--data-dir", tmp_path, "--seconds", 0.1, "--cpus", 2, "--need", 1)
+    assert measured.returncode == 0, measured.stderr
+    assert "images/s that are needed that is enough" in measured.stdout.splitlines()[-1]
 
 
 def test_pack_pairs(tmp_path: Path) -> None:
