@@ -186,7 +186,7 @@ class TripletBags:
         self.labels = labels
         self._person, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
         self._person = self._person.reshape(-1)
-        self._per_identity = images_per_identity
+        self.images_per_identity = images_per_identity
         self._seed = seed
         self._taken = np.minimum(counts, images_per_identity)
         self.images_per_pass = int(self._taken.sum())
@@ -219,7 +219,7 @@ class TripletBags:
         person = self._person[order]
         starts = np.flatnonzero(np.r_[True, person[1:] != person[:-1]])
         rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-        return np.asarray(order[rank < self._per_identity])
+        return np.asarray(order[rank < self.images_per_identity])
 
 
 class Mined(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,8 @@ from mxface.train.checkpoint import SaveRule
 from mxface.train.learner import Trainee
 from mxface.train.progress import Progress
 from mxface.train.state import NOTHING, StateFolder
+
+NO_TENSORS: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Resumed(NamedTuple):
@@ -28,7 +31,8 @@ class RunState:
     """Everything a resumed run needs, saved to and read from `folder`.
 
     `identity` are the numbers that decide the order of the images; a state of another run is refused. `setting` are
-    numbers that may differ, which is said. `sharded` is `StateFolder.save`'s.
+    numbers that may differ, which is said. `place` are tensors that belong to the place in the data, as the counters
+    do, and are filled in place. `sharded` is `StateFolder.save`'s.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class RunState:
         identity: Mapping[str, int],
         *,
         setting: Mapping[str, int] = NOTHING,
+        place: Mapping[str, Tensor] = NO_TENSORS,
         sharded: Mapping[str, int] = NOTHING,
     ) -> None:
         self._folder = folder
@@ -48,6 +53,7 @@ class RunState:
         self._rule = rule
         self._identity = dict(identity)
         self._setting = dict(setting)
+        self._place = dict(place)
         self._sharded = dict(sharded)
         self._saved_step: int | None = None
 
@@ -79,8 +85,8 @@ class RunState:
         return Resumed(path, self._account(path, tensors))
 
     def roll_back(self) -> int:
-        """Take everything trained, but not the counters, back to the newest state; the step that it is of."""
-        tensors = self._tensors()
+        """Take everything trained, but not the place in the data, back to the newest state; the step that it is of."""
+        tensors = self._tensors() | {name: tensor.clone() for name, tensor in self._place.items()}
         path = self._folder.load_newest(tensors, sharded=self._sharded)
         assert path is not None, "a run that may roll back saves a state before its first batch"
         self._learner.load(tensors)
@@ -97,8 +103,8 @@ class RunState:
         return account
 
     def _tensors(self) -> dict[str, Tensor]:
-        """One flat table: the learner's own tensors, and copies of the counters."""
-        table = self._learner.tensors()
+        """One flat table: the learner's own tensors, those of the place in the data, and copies of the counters."""
+        table = self._learner.tensors() | self._place
         for part, values in (("identity", self._identity), ("setting", self._setting)):
             table |= {f"{part}/{name}": torch.tensor(value) for name, value in values.items()}
         for counters in (self._progress, self._rule):

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mxface.errors import ConfigError
 from mxface.loaders import Batch, RecordDataset, TrainLoader
-from mxface.losses.triplet_mining import Ints, MiningConfig, TripletBags, mine
+from mxface.losses.triplet_mining import BATCHES_PER_ROUND, Ints, MiningConfig, TripletBags, mine
 from mxface.train.learner import Trainee
-
-ORDER, NEXT_BAG = "triplets/order", "triplets/next_bag"
 
 
 class TripletRounds:
@@ -45,7 +44,14 @@ class TripletRounds:
         self._bags = bags
         self._config = config
         self._say = say
-        self._order = torch.zeros(0, dtype=torch.int64)
+        if config.batch_size > bags.bag_size:
+            raise ConfigError(
+                f"a batch of {config.batch_size} images is more than the bag of {bags.bag_size} that its triplets are "
+                "looked for in: raise triplet_bag_size"
+            )
+        # of fixed size, so that the state of one round can be read into another's
+        self._mined = torch.zeros(largest_round(bags), dtype=torch.int64)
+        self._length = torch.zeros((), dtype=torch.int64)
         self._next_bag = torch.zeros((), dtype=torch.int64)
 
     def epoch(self, epoch: int, start_image: int = 0) -> Iterator[Batch]:
@@ -55,21 +61,22 @@ class TripletRounds:
         """
         if start_image == 0:
             self._mine()
-        return self._loader.in_order(self._order.numpy(), epoch, start_image)
+        return self._loader.in_order(self._mined[: int(self._length)].numpy(), epoch, start_image)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a resumed run needs: the mined order, of another length in each round, and the bag to go on with."""
-        return {ORDER: self._order, NEXT_BAG: self._next_bag}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` of another process held."""
-        self._order, self._next_bag = tensors[ORDER], tensors[NEXT_BAG]
+        """What a resumed run needs, to be filled in place: the mined order, and the bag to go on with."""
+        return {
+            "triplets/mined": self._mined,
+            "triplets/length": self._length,
+            "triplets/next_bag": self._next_bag,
+        }
 
     def close(self) -> None:
         self._loader.close()
         self._plain.close()
 
     def _mine(self) -> None:
+        self._learner.average_statistics()  # all ranks must see the same embeddings
         started = time.perf_counter()
         first_bag = int(self._next_bag)
         self._say(f"eval {self._bags.bag_size} images.. {first_bag % self._bags.bags_per_pass * self._bags.bag_size}")
@@ -77,8 +84,9 @@ class TripletRounds:
         self._say(f"found triplets {mined.triplets}")
         self._say(f"seq len {len(mined.order)}")
         self._say(f"triplet time stat [{time.perf_counter() - started:.3f}]")
-        self._order = torch.from_numpy(mined.order)
-        self._next_bag = torch.tensor(mined.next_bag)
+        self._mined[: len(mined.order)] = torch.from_numpy(mined.order)
+        self._length.fill_(len(mined.order))
+        self._next_bag.fill_(mined.next_bag)
 
     def _embed(self, positions: Ints) -> Tensor:
         """Raw embeddings (n, D) of the images as they are; rows of damaged ones are not numbers, so never chosen."""
@@ -95,3 +103,9 @@ class TripletRounds:
         rows = np.concatenate([self._learner.embed(batch.data) for batch in batches])[: len(positions)]  # type: ignore[arg-type]
         rows[np.isin(positions, list(self._plain.damaged))] = np.nan
         return torch.from_numpy(rows).to(self._learner.device)
+
+
+def largest_round(bags: TripletBags) -> int:
+    """Images that a round can have at most: nearly enough, and one more bag whose every pair finds a triplet."""
+    pairs = bags.bag_size * (bags.images_per_identity - 1) // 2
+    return BATCHES_PER_ROUND * bags.bag_size + 3 * pairs
