@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.loaders.test_train_loader import AUGMENTATIONS, COUNTS, damaged_dataset, equal
 from tests.support.records import pack_people
@@ -55,6 +56,11 @@ def test_processes_make_the_batches_of_threads(path: Path, augmentation: dict[st
     assert equal([next(processes.epoch(1))], [next(threads.epoch(1))])
     assert equal(list(processes.epoch(2, 7)), list(threads.epoch(2, 7)))
     assert list(processes.epoch(3, 20)) == []
+    for length in (30, 5):  # an order of one's own, longer and shorter than the data set
+        order = np.random.default_rng(length).integers(0, 23, length)
+        assert equal(list(processes.in_order(order, 4, 1)), list(threads.in_order(order, 4, 1)))
+    processes.close()
+    assert equal(list(processes.epoch(0)), list(threads.epoch(0)))  # started again
     processes.close()
 
 
@@ -87,10 +93,16 @@ def loader(path: Path) -> Iterator[TrainLoader]:
     loader.close()
 
 
+def pids(loader: TrainLoader) -> list[int]:
+    """Of a loader that has given a batch."""
+    assert loader._pool is not None
+    return loader._pool.pids
+
+
 def test_a_killed_worker_is_an_error_not_a_hang(loader: TrainLoader) -> None:
     batches = loader.epoch(0)
     next(batches)
-    victim = loader._pool.pids[1]
+    victim = pids(loader)[1]
     os.kill(victim, signal.SIGKILL)
     killed = (
         rf"decoding process 2 of 2 \(pid {victim}\) was killed by SIGKILL, as the system does where memory runs out"
@@ -119,13 +131,13 @@ def test_workers_load_no_torch_and_end_with_their_loader(loader: TrainLoader) ->
     if importlib.util.find_spec("torch"):
         import torch  # noqa: F401  what a training process has
     next(loader.epoch(0))
-    for pid in loader._pool.pids:
+    workers = pids(loader)
+    for pid in workers:
         libraries = Path(f"/proc/{pid}/maps").read_text()
         assert "simplejpeg" in libraries
         assert "torch" not in libraries
-    pids = loader._pool.pids
     loader.close()
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
 def test_settings_that_cannot_work(path: Path) -> None:

@@ -23,10 +23,12 @@ from mxface.loaders.batch import Batch
 class SharedShape:
     """The sizes that decide where everything lies; plain values, to be told to another process.
 
-    slot_shape: (b, H, W, 3), the images of a batch. slot_dtype: uint8 or float32.
+    max_order: images that an epoch's order can have. slot_shape: (b, H, W, 3), the images of a batch. slot_dtype: uint8
+    or float32.
     """
 
     num_images: int
+    max_order: int
     num_slots: int
     slot_shape: tuple[int, int, int, int]
     slot_dtype: str
@@ -34,8 +36,8 @@ class SharedShape:
     def parts(self) -> list[tuple[tuple[int, ...], str]]:
         """Shape and type of offsets, ends, order, labels, indices and pixels, which lie in the memory in this order."""
         of_images, of_rows = (self.num_images,), (self.num_slots, self.slot_shape[0])
-        numbers = [(shape, "int64") for shape in (of_images, of_images, of_images, of_rows, of_rows)]
-        return [*numbers, ((self.num_slots, *self.slot_shape), self.slot_dtype)]
+        numbers: list[tuple[int, ...]] = [of_images, of_images, (self.max_order,), of_rows, of_rows]
+        return [*((shape, "int64") for shape in numbers), ((self.num_slots, *self.slot_shape), self.slot_dtype)]
 
     @property
     def size(self) -> int:
@@ -46,8 +48,8 @@ class SharedShape:
 class SharedBatches:
     """Arrays in the memory behind descriptor `file`.
 
-    `offsets`, `ends` and `order` (num_images,) int64 are the loader's to write: where records begin and end, and the
-    order of the epoch. `slots` are the workers' to write.
+    int64 `offsets` and `ends` (num_images,), where records begin and end, and `order` (max_order,), the epoch's, are
+    the loader's to write; `slots` are the workers'.
     """
 
     def __init__(self, file: int, shape: SharedShape) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +79,7 @@ class TrainLoader:
         self.workers = workers
         self.damaged_limit = damaged_limit
         self.damaged: dict[int, str] = {}
+        self._pool: WorkerPool | None = None
         self._maker = BatchMaker(
             images=dataset.images,
             image_shape=image_shape,
@@ -104,19 +104,25 @@ class TrainLoader:
         """The same for an order of one's own, (K,) numbers of images: mined triplets, say."""
         batches = range(start_image, len(order) - self.batch_size + 1, self.batch_size)
         starts = [batch + self.rank * self.rank_batch_size for batch in batches]
-        made = self._pool.batches(order, epoch, starts) if self.workers else self._by_threads(order, epoch, starts)
-        for batch, filled in made:
+        by = self._by_processes if self.workers else self._by_threads
+        for batch, filled in by(order, epoch, starts):
             self._note(filled)
             yield batch
 
     def close(self) -> None:
         """End the worker processes."""
-        if "_pool" in vars(self):
+        if self._pool is not None:
             self._pool.close()
+            self._pool = None
 
-    @cached_property
-    def _pool(self) -> WorkerPool:
-        return WorkerPool(self._maker, self.rank_batch_size, self.workers)
+    def _by_processes(
+        self, order: npt.NDArray[np.int64], epoch: int, starts: list[int]
+    ) -> Iterator[tuple[Batch, Filled]]:
+        if self._pool is None or len(order) > self._pool.max_order:
+            self.close()
+            max_order = max(len(order), self.dataset.num_images)
+            self._pool = WorkerPool(self._maker, self.rank_batch_size, self.workers, max_order=max_order)
+        return self._pool.batches(order, epoch, starts)
 
     def _by_threads(
         self, order: npt.NDArray[np.int64], epoch: int, starts: list[int]

@@ -2,7 +2,7 @@
 
 It reads lines of JSON on stdin, `WorkerSettings` first, then tasks, and answers each task by a line on stdout:
 
-    {"epoch": 0, "start": 256, "slot": 1}      fill slot 1 with the images from position 256 of the epoch's order on
+    {"epoch": 0, "length": 900, "start": 256, "slot": 1}   fill slot 1 from position 256 of the epoch's 900 images on
     {"damages": [[17, "reason"]], "complete": true}   or   {"error": "why no image can be read any more"}
 
 It ends when stdin does, that is when its loader's process ends, in whatever way.
@@ -63,7 +63,8 @@ def main() -> int:
 def answer(maker: BatchMaker, shared: SharedBatches, task: dict[str, int]) -> dict[str, Any]:
     """Do a task; the reply to it."""
     try:
-        filled = maker.fill(shared.slots[task["slot"]], shared.order, task["epoch"], task["start"])
+        order = shared.order[: task["length"]]
+        filled = maker.fill(shared.slots[task["slot"]], order, task["epoch"], task["start"])
     except DataError as error:
         return {"error": str(error)}
     return filled._asdict()

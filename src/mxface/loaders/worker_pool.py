@@ -41,12 +41,17 @@ class Task(NamedTuple):
 
 
 class WorkerPool:
-    """`num_workers` processes that make batches of `batch_size` as `maker` does. One epoch at a time."""
+    """`num_workers` processes that make batches of `batch_size` as `maker` does, in one epoch at a time.
 
-    def __init__(self, maker: BatchMaker, batch_size: int, num_workers: int) -> None:
+    max_order: images that an epoch's order can have.
+    """
+
+    def __init__(self, maker: BatchMaker, batch_size: int, num_workers: int, *, max_order: int) -> None:
+        self.max_order = max_order
         pixels = maker.augmentation.empty((0,)).dtype
         shape = SharedShape(
             num_images=len(maker.images),
+            max_order=max_order,
             num_slots=num_workers * SLOTS_PER_WORKER,
             slot_shape=(batch_size, *maker.image_shape),
             slot_dtype=pixels.name,
@@ -88,13 +93,13 @@ class WorkerPool:
         """
         while self._pending:  # an epoch that was left early
             self._reply(self._pending.popleft())
-        self._shared.order[:] = order
+        self._shared.order[: len(order)] = order
         for number, start in enumerate(starts):
             worker, turn = number % len(self._processes), number // len(self._processes)
             if len(self._pending) == len(self._shared.slots):
                 yield self._take()
             task = Task(worker, worker * SLOTS_PER_WORKER + turn % SLOTS_PER_WORKER)
-            self._tell(worker, {"epoch": epoch, "start": start, "slot": task.slot})
+            self._tell(worker, {"epoch": epoch, "length": len(order), "start": start, "slot": task.slot})
             self._pending.append(task)
         while self._pending:
             yield self._take()
