@@ -72,7 +72,7 @@ class Ranks:
                 dist.send(rows.contiguous(), dst=0)
             return rows
         whole = rows.new_empty(sum(lengths), *rows.shape[1:])
-        parts = whole.split(lengths)
+        parts = torch.split(whole, lengths)
         parts[0].copy_(rows)
         for rank, part in enumerate(parts[1:], start=1):
             if len(part):

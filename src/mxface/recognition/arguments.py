@@ -24,6 +24,7 @@ from mxface.recognition.config import (
 )
 from mxface.recognition.config_file import read_config_file
 from mxface.train.config import DTYPES, ON_NAN, WD_SCOPES, TrainConfig, require
+from mxface.train.device import count_ranks
 from mxface.train.schedule import parse_lr_steps
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.Argu
     training.add_argument("--wd", type=float, default=defaults["wd"], help="weight decay")
     training.add_argument("--mom", type=float, default=defaults["mom"], help="momentum")
     training.add_argument(
-        "--per-batch-size", type=int, default=defaults["per_batch_size"], help="images of a batch, per device"
+        "--per-batch-size", type=int, default=defaults["per_batch_size"], help="images of a batch, per rank"
     )
     add_numerics_flags(training)
 
@@ -182,13 +183,14 @@ def numerics_settings(flags: argparse.Namespace) -> dict[str, Any]:
 def machine_settings(flags: argparse.Namespace) -> dict[str, Any]:
     """What `add_machine_flags` and `add_state_flags` tell the `RunConfig`."""
     names = ("threads", "workers", "max_damaged", "engine", "device", "resume")
-    return {name: getattr(flags, name) for name in names} | {"ranks": flags.ranks or 1}
+    ranks = count_ranks(flags.ranks, flags.device, engine=flags.engine)
+    return {name: getattr(flags, name) for name in names} | {"ranks": ranks}
 
 
 def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder: Path) -> RunConfig:
     if flags.kvstore not in LOCAL_KVSTORES:
         raise ConfigError(
-            f"--kvstore {flags.kvstore}: only 'device' and 'local' work, and are the same: one process, one device"
+            f"--kvstore {flags.kvstore}: only 'device' and 'local' work, and are the same; several machines: torchrun"
         )
     loss = read_part(LossConfig, settings)
     if loss.loss_name.endswith("triplet"):
@@ -206,6 +208,7 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
         require(key in settings, key, None, meaning)
     folder = resolve_dataset_path(Path(settings["dataset_path"]), config_folder)
     family, network = read_network(settings)
+    machine = machine_settings(flags)
     return RunConfig(
         prefix=Path(flags.models_root, f"{flags.network}-{flags.loss}-{flags.dataset}", "model"),
         net_family=family,
@@ -214,7 +217,7 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
         loss=loss,
         data=read_part(DataConfig, {**settings, "dataset_path": folder}),
         train=TrainConfig(
-            batch_size=flags.per_batch_size,
+            batch_size=flags.per_batch_size * machine["ranks"],
             lr=flags.lr,
             lr_steps=parse_lr_steps(flags.lr_steps),
             wd=flags.wd,
@@ -231,5 +234,5 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
         count_flops=bool(settings.get("count_flops", True)),
         pretrained=flags.pretrained,
         pretrained_epoch=flags.pretrained_epoch,
-        **machine_settings(flags),
+        **machine,
     )

@@ -15,10 +15,12 @@ from mxface.errors import ConfigError
 from mxface.formats.checkpoint import params_path, split_model
 from mxface.graph import Checkpoint, Symbol, save_checkpoint
 from mxface.losses import HeadConfig, SoftmaxHead
+from mxface.losses.softmax_head import WEIGHT
+from mxface.ranks import Ranks
 from mxface.recognition.config import RunConfig
 from mxface.symbols import get_symbol, heads
 from mxface.train.initializer import init_params
-from mxface.train.learner import Learner
+from mxface.train.learner import Learner, Trainee
 from mxface.train.optimizer import NO_MULTIPLIERS, named_multipliers
 
 log = logging.getLogger(__name__)
@@ -97,8 +99,9 @@ def build_learner(
     num_classes: int,
     pretrained: Checkpoint | None,
     device: torch.device,
+    ranks: Ranks,
 ) -> Learner:
-    """The learner at its start. `training` is the graph with the head."""
+    """The learner of this rank at its start. `training` is the graph with the head."""
     params = start_params(embedding, run, pretrained)
     loss = run.loss
     head = SoftmaxHead(
@@ -113,6 +116,10 @@ def build_learner(
             no_bias=loss.fc7_no_bias,
         ),
         generator=torch.Generator().manual_seed(run.train.seed),
+        product_dtype=torch.bfloat16 if run.train.head_dtype == "bf16" else None,
+        ranks=ranks,
+        sample_rate=run.train.sample_rate,
+        seed=run.train.seed,
     )
     if pretrained is not None:
         _take_pretrained_head(head, pretrained)
@@ -123,6 +130,7 @@ def build_learner(
         run.train,
         device=device,
         multipliers=named_multipliers(training, INPUTS) if run.train.wd_scope == "weights" else NO_MULTIPLIERS,
+        ranks=ranks,
     )
 
 
@@ -132,17 +140,21 @@ def _take_pretrained_head(head: SoftmaxHead, pretrained: Checkpoint) -> None:
         array = pretrained.arg_params.get(name)
         if array is None:
             continue
-        if array.shape == tuple(parameter.shape):
-            parameter.data.copy_(torch.from_numpy(np.array(array)))
+        shape = (head.config.num_classes, *parameter.shape[1:])
+        if array.shape == shape:
+            own = array[head.class_range.start : head.class_range.stop]
+            parameter.data.copy_(torch.from_numpy(np.array(own)))
         else:
-            log.warning(
-                "--pretrained: its %s is %s, here %s: it starts anew", name, array.shape, tuple(parameter.shape)
-            )
+            log.warning("--pretrained: its %s is %s, here %s: it starts anew", name, array.shape, shape)
 
 
-def save_model(prefix: Path, number: int, *, symbol: Symbol, learner: Learner) -> Path:
-    """Write what `symbol` needs of the learner, the embedding alone or with the head on top; the `.params` written."""
-    arguments, states = learner.export()
+def save_model(prefix: Path, number: int, *, symbol: Symbol, learner: Trainee, ranks: Ranks) -> Path:
+    """Write what `symbol` needs of the learner, the embedding alone or with the head on top; the `.params` written.
+
+    All ranks call, and the main one writes.
+    """
     names = set(symbol.list_arguments())
-    save_checkpoint(prefix, number, symbol, {name: arguments[name] for name in arguments if name in names}, states)
+    arguments, states = learner.export(with_head=WEIGHT in names)
+    if ranks.is_main:
+        save_checkpoint(prefix, number, symbol, {name: arguments[name] for name in arguments if name in names}, states)
     return params_path(prefix, number)

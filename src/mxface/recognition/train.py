@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -15,31 +19,37 @@ from mxface.cli import command, setup_logging
 from mxface.errors import ConfigError, DataError
 from mxface.eval.protocol import PairSet, load_pair_set
 from mxface.formats.dataset_property import read_property
-from mxface.graph import load_checkpoint
+from mxface.graph import Symbol, load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
 from mxface.loaders import RecordDataset, TrainLoader
 from mxface.losses.softmax_head import SHARDED
 from mxface.ranks import Ranks
-from mxface.recognition.arguments import parse_arguments
+from mxface.recognition.arguments import Arguments, parse_arguments
 from mxface.recognition.config import DataConfig, RunConfig
 from mxface.recognition.model import add_head, build_embedding, build_learner, find_pretrained, save_model
 from mxface.train.checkpoint import ALWAYS, NEVER, SaveRule
 from mxface.train.device import choose_device, usable_cpus
 from mxface.train.guard import StopSignals
 from mxface.train.judge import Judge
+from mxface.train.launcher import is_launched, launch, same_command, telling_the_launcher
+from mxface.train.learner import Learner, Trainee
 from mxface.train.log import BatchReport, RunLog
 from mxface.train.loop import fit
+from mxface.train.process_group import Place, find_place, joined, log_as_rank, quiet, require_agreement
 from mxface.train.progress import Progress
 from mxface.train.resume import RunState
 from mxface.train.state import StateFolder
 
 log = logging.getLogger(__name__)
 
+MODULE = "mxface.recognition.train"
 DESCRIPTION = """\
 Train a face recognition network on <dataset_path>/train.rec and verify it on the .bin sets beside it.
 
-  CUDA_VISIBLE_DEVICES='0' python -u train.py --network r100 --loss arcface --dataset emore
+  CUDA_VISIBLE_DEVICES='0,1,2,3' python -u train.py --network r100 --loss arcface --dataset emore
   CUDA_VISIBLE_DEVICES='' python -u train.py --network y1 --loss cosface16 --dataset orl     # small data, on the CPU
+
+  torchrun --nproc-per-node 4 train.py --network r100 --loss arcface --dataset emore     # also on many machines
 
 Settings come from config.py (a copy of sample_config.py); --network, --loss and --dataset name entries in it.
 Output: <models-root>/<network>-<loss>-<dataset>/ with model-symbol.json, model-NNNN.params, state/ and tensorboard/."""
@@ -48,30 +58,40 @@ Output: <models-root>/<network>-<loss>-<dataset>/ with model-symbol.json, model-
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    return train_on_ranks(argv, __spec__.name if __spec__ else MODULE, partial(parse_arguments, description=DESCRIPTION))
+    return train_on_ranks(argv, MODULE, partial(parse_arguments, description=DESCRIPTION))
 
 
-def train_on_ranks(
-    argv: Sequence[str] | None, module: str, parse: Callable[[Sequence[str] | None], Arguments]
-) -> int:
+def train_on_ranks(argv: Sequence[str] | None, module: str, parse: Callable[[Sequence[str] | None], Arguments]) -> int:
     """A training command, `python -m module`: this process is a rank, the only one, or starts several and waits."""
     place = find_place()
-    is_main = place is None or place.rank == 0
-    if is_main:
+    if place is None or place.rank == 0:
         setup_logging()
     else:
         log_as_rank(place.rank)
     with telling_the_launcher():
-        with quiet(is_launched() or not is_main):  # the launcher, or the main rank, has said the same
+        with quiet(place is not None and (place.rank > 0 or is_launched())):  # another process says the same
             arguments = parse(argv)
-        if place is None and arguments.run.ranks > 1 and arguments.run.engine == "torch":
-            return launch(same_command(argv, module), arguments.run.ranks)
-        return train_as_rank(arguments, place or Place(), say=print if is_main else say_nothing)
+        run = arguments.run
+        if place is None and run.ranks > 1 and run.engine == "torch":
+            return launch(same_command(argv, module), run.ranks)
+        return train_as_rank(arguments, place or Place())
 
 
-def train_as_rank(arguments: Arguments, place: Place, *, say: Callable[..., object]) -> int:
-    """This rank's part of the run; `say` prints on the main one."""
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """This process in the run; `say` prints on the main rank and is silent on the others."""
+
+    place: Place
+    ranks: Ranks
+    device: torch.device
+    stop: StopSignals
+    say: Callable[..., object]
+
+
+def train_as_rank(arguments: Arguments, place: Place) -> int:
+    """This rank's part of the run, from the device to the exit status."""
     run = arguments.run
+    say = print if place.rank == 0 else say_nothing
     device = choose_device(run.device, place, say=say)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -85,7 +105,7 @@ def train_as_rank(arguments: Arguments, place: Place, *, say: Callable[..., obje
     say("num_classes", num_classes)
     say("Called with argument:", arguments.flags, arguments.settings)
     with joined(place, device) as ranks, logging_redirect_tqdm(), StopSignals(ranks) as stop:
-        train(run, num_classes, device, stop, ranks, say=say)
+        train(run, num_classes, Session(place=place, ranks=ranks, device=device, stop=stop, say=say))
     if stop.received is None:
         return 0
     say(f"stopped by {stop.received.name}; --resume goes on from here")
@@ -96,54 +116,39 @@ def say_nothing(*_words: object) -> None:
     """What a rank says that is not the main one."""
 
 
-def train(
-    run: RunConfig,
-    num_classes: int,
-    device: torch.device,
-    stop: StopSignals,
-    ranks: Ranks,
-    *,
-    say: Callable[..., object],
-) -> None:
+def train(run: RunConfig, num_classes: int, session: Session) -> None:
     """Build everything and train."""
-    embedding = build_embedding(run)
-    whole = add_head(embedding, run, num_classes)
-    pretrained = None
-    if run.pretrained:
-        prefix, epoch = find_pretrained(run.pretrained, run.pretrained_epoch)
-        say("loading", prefix, epoch)
-        pretrained = load_checkpoint(prefix, epoch)
-    learner = build_learner(run, embedding, whole, num_classes, pretrained, device, ranks)
-    if run.count_flops:
-        height, width, channels = run.data.image_shape
-        say("Network FLOPs:", flops_text(count_flops(embedding, data=(1, channels, height, width))))
-    loader = build_loader(run, ranks, say=say)
-    pair_sets = load_pair_sets(run.data, say=say)
-    warn_if_nothing_is_saved(run, pair_sets)
-
+    ranks, say = session.ranks, session.say
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
-    identity = {"seed": run.train.seed, "num_images": loader.dataset.num_images}
-    states = StateFolder(run.prefix.parent / "state", ranks)
-    setting = {"global_batch": run.train.batch_size, "ranks": ranks.count}
-    sharded = {f"head/{name}": num_classes for name in SHARDED}
-    state = RunState(states, learner, progress, rule, identity, setting=setting, sharded=sharded)
-    if run.resume:
-        resumed = state.resume()
-        nothing = f"no training state beside {run.prefix}: starting at the beginning"
-        say(resumed.account if resumed else nothing)
-        if 0 < run.train.max_steps < progress.step:
-            say(f"nothing is left to do: max_steps is {run.train.max_steps}; a larger one in the config trains on")
-    elif states.list_states():
-        log.warning("%s is of an earlier run and will be replaced; --resume goes on from it", states.folder)
-    require_agreement(
-        ranks,
-        settings=replace(run, data=replace(run.data, dataset_path=Path()), prefix=Path(), threads=0, workers=0),
-        data_set=(num_classes, loader.dataset.num_images, loader.dataset.keys.tobytes()),
-        place_in_the_training=(progress, rule),
-        parameters=[tensor.sum().item() for name, tensor in learner.tensors().items() if not name.startswith("head/")],
-    )
+    with quiet(not ranks.is_main), contextlib.ExitStack() as stack:
+        embedding = build_embedding(run)
+        whole = add_head(embedding, run, num_classes)
+        learner = start_learner(run, embedding, whole, num_classes, session)
+        if run.count_flops:
+            height, width, channels = run.data.image_shape
+            say("Network FLOPs:", flops_text(count_flops(embedding, data=(1, channels, height, width))))
+        loader = stack.enter_context(contextlib.closing(build_loader(run, session)))
+        pair_sets = load_pair_sets(run.data, say=say)
+        warn_if_nothing_is_saved(run, pair_sets)
+
+        identity = {"seed": run.train.seed, "num_images": loader.dataset.num_images}
+        states = StateFolder(run.prefix.parent / "state", ranks)
+        setting = {"global_batch": run.train.batch_size, "ranks": ranks.count}
+        sharded = {f"head/{name}": num_classes for name in SHARDED}
+        state = RunState(states, learner, progress, rule, identity, setting=setting, sharded=sharded)
+        if run.resume:
+            resumed = state.resume()
+            nothing = f"no training state beside {run.prefix}: starting at the beginning"
+            say(resumed.account if resumed else nothing)
+            if 0 < run.train.max_steps < progress.step:
+                say(f"nothing is left to do: max_steps is {run.train.max_steps}; a larger one in the config trains on")
+        elif states.list_states():
+            log.warning("%s is of an earlier run and will be replaced; --resume goes on from it", states.folder)
+        require_same_start(run, ranks, learner, data=(num_classes, *loader.dataset.keys), place=(progress, rule))
+        kept = stack.pop_all()
     folder = run.prefix.parent / "tensorboard" if ranks.is_main else None
-    with RunLog(tqdm.write if ranks.is_main else say_nothing, folder, first_step=progress.step, max_steps=run.train.max_steps) as run_log:
+    say_line = tqdm.write if ranks.is_main else say_nothing
+    with kept, RunLog(say_line, folder, first_step=progress.step, max_steps=run.train.max_steps) as run_log:
         saved = embedding if run.ckpt_embedding else whole
         save = partial(save_model, run.prefix, symbol=saved, learner=learner, ranks=ranks)
         judge = Judge(learner, pair_sets, rule, save, batch_size=run.train.batch_size, log=run_log, ranks=ranks)
@@ -153,7 +158,38 @@ def train(
             frequent=run.train.frequent,
             with_lossvalue=run.loss.ce_loss,
         )
-        fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=stop)
+        fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=session.stop)
+
+
+def start_learner(run: RunConfig, embedding: Symbol, whole: Symbol, num_classes: int, session: Session) -> Learner:
+    """The learner at its start, or at the pretrained model. `whole` is the graph with the head."""
+    pretrained = None
+    if run.pretrained:
+        prefix, epoch = find_pretrained(run.pretrained, run.pretrained_epoch)
+        session.say("loading", prefix, epoch)
+        pretrained = load_checkpoint(prefix, epoch)
+    return build_learner(run, embedding, whole, num_classes, pretrained, session.device, session.ranks)
+
+
+def require_same_start(run: RunConfig, ranks: Ranks, learner: Trainee, *, data: object, place: object) -> None:
+    """Raise ConfigError on every rank where some start from something else than the main one."""
+    if ranks.count == 1:
+        return
+    # without what a machine may have its own way
+    data_config = replace(run.data, dataset_path=Path())
+    settings = replace(run, data=data_config, prefix=Path(), pretrained="", threads=0, workers=0)
+    sums = {
+        name: zlib.crc32(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        for name, tensor in learner.tensors().items()
+        if name.startswith("backbone/")
+    }
+    require_agreement(
+        ranks,
+        settings=settings,
+        data_set=data,
+        place_in_the_training=place,
+        parameters=sums,
+    )
 
 
 def find_num_classes(data: DataConfig, *, say: Callable[..., object] = print) -> int:
@@ -169,7 +205,7 @@ def find_num_classes(data: DataConfig, *, say: Callable[..., object] = print) ->
     return data.num_classes
 
 
-def build_loader(run: RunConfig, ranks: Ranks, *, say: Callable[..., object]) -> TrainLoader:
+def build_loader(run: RunConfig, session: Session) -> TrainLoader:
     """This rank's rows of the batches of `train.rec`, with 2019's lines about it."""
     data = run.data
     path = data.dataset_path / "train.rec"
@@ -177,8 +213,8 @@ def build_loader(run: RunConfig, ranks: Ranks, *, say: Callable[..., object]) ->
         raise DataError(f"{path}: no such file; pack the images with src/data/face2rec2.py, or change dataset_path")
     dataset = RecordDataset(path, images_filter=data.data_images_filter)
     for line in dataset.describe():
-        say(line)
-    say("rand_mirror", data.data_rand_mirror)
+        session.say(line)
+    session.say("rand_mirror", data.data_rand_mirror)
     height, width, channels = data.image_shape
     return TrainLoader(
         dataset,
@@ -188,7 +224,11 @@ def build_loader(run: RunConfig, ranks: Ranks, *, say: Callable[..., object]) ->
         rand_mirror=data.data_rand_mirror,
         cutoff=data.data_cutoff,
         color=data.data_color,
-        threads=run.threads or usable_cpus(),
+        rank=session.ranks.rank,
+        num_ranks=session.ranks.count,
+        threads=run.threads or max(1, usable_cpus() // session.place.local_count),
+        workers=run.workers,
+        damaged_limit=run.max_damaged,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from mxface.errors import ConfigError
+from mxface.train.config import require
 from mxface.train.process_group import Place, find_place
 
 WAY_OUT = "set CUDA_VISIBLE_DEVICES='' (or --device cpu) to train on the CPU"
@@ -23,8 +24,10 @@ def count_ranks(requested: int | None, device: str | None, *, engine: str = "tor
     place = find_place()
     if place is not None and requested not in (None, place.count):
         raise ConfigError(f"--ranks {requested}, but WORLD_SIZE is {place.count}: leave --ranks out under torchrun")
-    gpus = 0 if _is_cpu(device) else torch.cuda.device_count()
-    names_one = device is not None and _parse(device).index is not None
+    require(requested is None or requested > 0, "--ranks", requested, "a number of processes above 0")
+    chosen = _parse(device) if device is not None else _visible_device()
+    gpus = torch.cuda.device_count() if chosen.type == "cuda" else 0
+    names_one = chosen.type == "cuda" and chosen.index is not None
     if place is not None:
         count = place.count
     elif requested is not None:
@@ -33,7 +36,7 @@ def count_ranks(requested: int | None, device: str | None, *, engine: str = "tor
         count = 1 if names_one or engine != "torch" else max(1, gpus)
     if count > 1 and engine != "torch":
         raise ConfigError(f"--engine {engine} trains in one process; --ranks {count} is --engine torch's")
-    if count > 1 and names_one and gpus:
+    if count > 1 and names_one:
         raise ConfigError(f"--device {device} with --ranks {count}: each rank has its own; leave --device out")
     here = count if place is None else place.local_count
     if 0 < gpus < here:
@@ -46,25 +49,27 @@ def choose_device(requested: str | None, place: Place = ONE_RANK, *, say: Callab
 
     Says it in 2019's words. Raises ConfigError where the choice does not exist.
     """
-    if requested is not None:
-        device = _parse(requested)
-    elif _is_cpu(requested):
-        device = torch.device("cpu")
-    else:
-        device = _gpu_or_cpu()
+    device = _parse(requested) if requested is not None else _visible_device()
     if device.type == "cpu":
         say("use cpu")
         return device
-    if device.index is not None:
+    index: int | None = device.index  # torch's stub leaves the None out
+    if index is not None:
         return device
     say(f"gpu num: {place.count}")
     return torch.device("cuda", place.local_rank)
 
 
-def _is_cpu(requested: str | None) -> bool:
-    if requested is not None:
-        return _parse(requested).type == "cpu"
-    return os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+def _visible_device() -> torch.device:
+    """`cuda` without a number, or the CPU where there is no GPU and none was asked for."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible == "":
+        return torch.device("cpu")
+    if torch.cuda.device_count():
+        return torch.device("cuda")
+    if visible is not None:
+        raise ConfigError(f"CUDA_VISIBLE_DEVICES is {visible!r}, but torch sees no GPU; {WAY_OUT}")
+    return torch.device("cpu")
 
 
 def _parse(requested: str) -> torch.device:
@@ -77,16 +82,6 @@ def _parse(requested: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"--device {requested}: torch sees {torch.cuda.device_count()} GPUs; {WAY_OUT}")
     return device
-
-
-def _gpu_or_cpu() -> torch.device:
-    """`cuda` without a number, or the CPU where there is no GPU and none was asked for."""
-    if torch.cuda.device_count():
-        return torch.device("cuda")
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        raise ConfigError(f"CUDA_VISIBLE_DEVICES is {visible!r}, but torch sees no GPU; {WAY_OUT}")
-    return torch.device("cpu")
 
 
 def usable_cpus() -> int:

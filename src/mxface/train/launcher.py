@@ -43,7 +43,8 @@ def launch(command: Sequence[str], count: int) -> int:
 
     Raises RankError, with the ranks' own sentence where they have one, when a rank fails.
     """
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=60))
+    make_store = dist.TCPStore  # type: ignore[attr-defined]
+    store = make_store("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=60))
     with tempfile.TemporaryDirectory(prefix="mxface-ranks-") as folder, _pipe() as pipe, _Signals() as signals:
         ranks = [_start(command, rank, count, store.port, pipe, Path(folder)) for rank in range(count)]
         try:
@@ -96,10 +97,10 @@ def telling_the_launcher() -> Iterator[None]:
 def _start(
     command: Sequence[str], rank: int, count: int, port: int, pipe: int, folder: Path
 ) -> subprocess.Popen[bytes]:
-    place = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
-    ours = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, LAUNCHER_STORE: port}
+    place: dict[str, object] = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
+    ours: dict[str, object] = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, LAUNCHER_STORE: port}
     ours |= {ERROR_FILE: folder / f"{rank}", LAUNCHER_PIPE: pipe}
-    defaults = {"OMP_NUM_THREADS": max(1, usable_cpus() // count)}
+    defaults: dict[str, object] = {"OMP_NUM_THREADS": max(1, usable_cpus() // count)}
     if any(name == "lo" for _, name in socket.if_nameindex()):
         defaults["GLOO_SOCKET_IFNAME"] = "lo"  # gloo would look its own host name up, which need not resolve
     environment = {name: str(value) for name, value in {**defaults, **os.environ, **place, **ours}.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
@@ -182,7 +183,7 @@ class Learner:
         if self.ranks.count == 1 or not self._statistics:
             return
         together = self.ranks.mean_(torch.cat([statistic.flatten() for statistic in self._statistics]))
-        means = together.split([statistic.numel() for statistic in self._statistics])
+        means = torch.split(together, [statistic.numel() for statistic in self._statistics])
         for statistic, mean in zip(self._statistics, means, strict=True):
             statistic.copy_(mean.view_as(statistic))
 
@@ -223,11 +224,15 @@ def _averaged_over_ranks(backbone: nn.Module, device: torch.device) -> nn.Module
     The order of buckets is that of DDP. Moving statistics stay each rank's own. `static_graph` lets parameters be that
     no gradient reaches.
     """
-    return DistributedDataParallel(
-        backbone,
-        device_ids=[device] if device.type == "cuda" else None,
-        init_sync=False,  # all start from the same files and seed, and the command asks whether they did
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
-        static_graph=True,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "`broadcast_buffers` is deprecated", FutureWarning
+        )  # its heir is of torch 2.13
+        return DistributedDataParallel(
+            backbone,
+            device_ids=[device] if device.type == "cuda" else None,
+            init_sync=False,  # all start from the same files and seed, and the command asks whether they did
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            static_graph=True,
+        )

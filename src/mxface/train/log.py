@@ -60,8 +60,9 @@ class RunLog:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Figures after batch `step`."""
-        for name, value in values.items() if self._writer else ():
-            self._writer.add_scalar(name, value, step)
+        if self._writer:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
 
 
 class BatchReport:

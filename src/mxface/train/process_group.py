@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -89,11 +90,12 @@ def joined(place: Place, device: torch.device, *, timeout_s: float = TIMEOUT_S) 
     dist.destroy_process_group()  # not after an error: it would wait for the lost
 
 
-def _launcher_store(timeout_s: float) -> dist.Store | None:
+def _launcher_store(timeout_s: float) -> Any:
     if LAUNCHER_STORE not in os.environ:
         return None  # torchrun's, by the environment
     port = int(os.environ[LAUNCHER_STORE])
-    return dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=timeout_s))
+    store = dist.TCPStore  # type: ignore[attr-defined]
+    return store("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=timeout_s))
 
 
 def log_as_rank(rank: int) -> None:
