@@ -10,7 +10,7 @@ from tests.support.ranks import run_ranks
 from torch import Tensor
 
 from mxface.errors import ConfigError
-from mxface.losses.softmax_head import HeadOutput
+from mxface.losses.head_config import HeadOutput
 from mxface.losses.triplet import TRIPLET_KINDS, TripletHead, TripletKind, triplet_losses
 from mxface.ranks import Ranks
 

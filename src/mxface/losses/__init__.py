@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from mxface.losses.softmax_head import HeadConfig, HeadOutput, SoftmaxHead
+from mxface.losses.head_config import HeadConfig, HeadOutput
+from mxface.losses.softmax_head import SoftmaxHead
 
 __all__ = ["HeadConfig", "HeadOutput", "SoftmaxHead"]

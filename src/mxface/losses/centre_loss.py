@@ -39,6 +39,10 @@ class CentreLoss(nn.Module):
         difference = embedding[own] - self.centres[row[own]]
         return torch.zeros_like(embedding).index_copy_(0, own, difference)
 
+    def value(self, pull: Tensor) -> Tensor:
+        """The weighted loss of the rows of this rank's classes, given what `pull` gave: over ranks, they add up."""
+        return pull.square().sum() * (self.weight / (2 * len(pull)))
+
     def move(self, pull: Tensor, row: Tensor) -> None:
         """Move the centres by what `pull` gave for the same rows."""
         own = (row != NO_ROW).nonzero().squeeze(1)

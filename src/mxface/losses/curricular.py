@@ -26,6 +26,7 @@ PAST = 0.99
 class CurricularFace(MarginRule):
     """An angle `m` in radians."""
 
+    changes_others = True
     average: Tensor
 
     def __init__(self, m: float) -> None:

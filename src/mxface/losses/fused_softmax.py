@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from mxface.losses.centres import Centres, Chunk, Workspace
+from mxface.losses.margin import ChangeOthers
 from mxface.ranks import Ranks
 
 LOG2_E = math.log2(math.e)
@@ -35,13 +36,15 @@ KEPT_PRODUCT_BYTES = 256 << 20  # above it the second pass computes the products
 class Target(NamedTuple):
     """Of each row's target class, all (B,): its plain logit, the logit with the margin, d logit / d plain_logit.
 
-    `position` is where its centre stands among the centres here; centres.NO_ROW where it is another rank's.
+    `position` is where its centre stands among the centres here; centres.NO_ROW where it is another rank's. `pull` is
+    the derivative by the plain logit of what the row's loss has beside the cross entropy; None where that is nothing.
     """
 
     position: Tensor
     plain_logit: Tensor
     logit: Tensor
     slope: Tensor
+    pull: Tensor | None = None
 
 
 class Scores(NamedTuple):
@@ -76,6 +79,8 @@ class FusedStep:
     """The two passes for one batch: `score`, then `update`.
 
     `features` (B, D) have the dtype of the centres; `scale` is s where logits are cosines, None where they are plain.
+    `others` is what a loss makes of the other classes' logits. A class has `group` centres, one after the other: all of
+    the target's class count as the target.
     """
 
     def __init__(
@@ -87,15 +92,19 @@ class FusedStep:
         scale: float | None,
         product_dtype: torch.dtype,
         workspace: Workspace,
+        others: ChangeOthers | None = None,
+        group: int = 1,
     ) -> None:
         self._features = features
         self._centres = centres
         self._target_row = target.position.argsort()  # by class: those of a chunk are a slice
-        self._target = Target(*(values[self._target_row] for values in target))
+        self._target = Target(*(None if values is None else values[self._target_row] for values in target))  # type: ignore[arg-type]
         self._target_class = self._target.position.tolist()
         self._scale = scale
         self._product_dtype = product_dtype
         self._workspace = workspace
+        self._others = others
+        self._group = group
         self._num_classes, self._batch_size = centres.num_rows, len(features)
         self._keeps_products = self._num_classes * self._batch_size * product_dtype.itemsize <= KEPT_PRODUCT_BYTES
         self._product_features = self._as_product("features", features)
@@ -110,8 +119,9 @@ class FusedStep:
             if self._scale is not None:
                 torch.div(self._scale, l2_norm(weight), out=self._row_scale[start:stop])
             logits = self._logits(start, stop, weight, bias, second_pass=False)
-            _, cells = self._targets(start, stop)
-            logits[cells] = -torch.inf
+            if self._others is not None:
+                logits, _ = self._others(logits)
+            logits[self._target_group(start, stop)] = -torch.inf
             new_best = torch.maximum(best, logits.amax(dim=0))
             total.mul_(torch.exp(best - new_best)).add_(exp_(logits.sub_(new_best)).sum(dim=0))
             best = new_best
@@ -125,13 +135,21 @@ class FusedStep:
         grad_features = torch.zeros_like(self._features)
         log_others = scores.log_others[self._target_row]
         grad_target = torch.sigmoid(log_others - self._target.logit) * self._target.slope / -self._batch_size
+        if self._target.pull is not None:
+            grad_target += self._target.pull / self._batch_size
         log_denominator = torch.empty_like(log_others)
         log_denominator[self._target_row] = torch.logaddexp(log_others, self._target.logit)
         share = log_denominator + math.log(self._batch_size)  # exp(z - share) is d mean cross entropy / d z
         for start, stop in self._chunks():
             chunk = self._centres.take(start, stop)
             logits = self._logits(start, stop, chunk.weight, chunk.bias, second_pass=True)
-            grad_logits = exp_(torch.sub(logits, share, out=self._matrix("grad", logits.shape)))
+            if self._others is None:
+                grad_logits = exp_(torch.sub(logits, share, out=self._matrix("grad", logits.shape)))
+            else:
+                changed, slope = self._others(logits)
+                grad_logits = exp_(changed.sub_(share)).mul_(slope)
+            if self._group > 1:
+                grad_logits[self._target_group(start, stop)] = 0
             inside, cells = self._targets(start, stop)
             grad_logits[cells], logits[cells] = grad_target[inside], self._target.plain_logit[inside]
             self._move_bias(chunk, grad_logits, bias_rate)
@@ -141,6 +159,7 @@ class FusedStep:
 
     def _chunks(self) -> Iterator[tuple[int, int]]:
         size = CHUNK_CLASSES[self._features.device.type]
+        size = max(size - size % self._group, self._group)
         for start in range(0, self._num_classes, size):
             yield start, min(start + size, self._num_classes)
 
@@ -165,9 +184,17 @@ class FusedStep:
         return torch.mm(self._as_product("weight", weight), self._product_features.t(), out=products)
 
     def _targets(self, start: int, stop: int) -> tuple[slice, tuple[Tensor, Tensor]]:
-        """The targets among classes [start, stop): which of `_target`, and their cells in the (K, B) logits."""
+        """The targets among rows [start, stop): which of `_target`, and their cells in the (K, B) logits."""
         inside = slice(bisect_left(self._target_class, start), bisect_left(self._target_class, stop))
         return inside, (self._target.position[inside] - start, self._target_row[inside])
+
+    def _target_group(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """The cells of all centres of the targets' classes among rows [start, stop)."""
+        _, (row, column) = self._targets(start, stop)
+        if self._group == 1:
+            return row, column
+        members = torch.arange(self._group, device=row.device)
+        return (row - row % self._group).unsqueeze(1) + members, column.unsqueeze(1)
 
     def _move_bias(self, chunk: Chunk, grad_logits: Tensor, rate: SgdRate) -> None:
         if chunk.bias is None or chunk.bias_momentum is None:

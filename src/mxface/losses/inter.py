@@ -15,9 +15,13 @@ from mxface.ranks import Ranks
 
 
 class InterLoss:
-    """The loss of one batch. `weight` (C, D) are the centres here, `row` (B,) the targets', NO_ROW for other ranks'."""
+    """The loss of one batch, times `factor`, 2019's --margin-b.
 
-    def __init__(self, weight: Tensor, row: Tensor, num_classes: int, ranks: Ranks) -> None:
+    `weight` (C, D) are the centres here, `row` (B,) the targets', NO_ROW for those of other ranks.
+    """
+
+    def __init__(self, weight: Tensor, row: Tensor, *, factor: float, num_classes: int, ranks: Ranks) -> None:
+        self._factor = factor
         self._norm = l2_norm(weight)
         self._unit = weight / self._norm
         self._share = torch.bincount(row[row != NO_ROW], minlength=len(weight)).to(weight.dtype) / len(row)
@@ -27,10 +31,11 @@ class InterLoss:
 
     def value(self) -> Tensor:
         """The loss, a scalar."""
-        return torch.dot(self._mean, self._batch_mean)
+        return self._factor * torch.dot(self._mean, self._batch_mean)
 
     def gradient(self) -> Tensor:
         """By the centres here, (C, D)."""
-        by_unit = torch.addr((self._batch_mean / self._num_classes).expand_as(self._unit), self._share, self._mean)
-        radial = torch.linalg.vecdot(by_unit, self._unit).unsqueeze(1)
-        return torch.div(by_unit - radial * self._unit, self._norm)
+        of_all = (self._batch_mean / self._num_classes).expand_as(self._unit)
+        by_unit: Tensor = torch.addr(of_all, self._share, self._mean)
+        radial: Tensor = torch.linalg.vecdot(by_unit, self._unit).unsqueeze(1)
+        return (by_unit - radial * self._unit) * (self._factor / self._norm)

@@ -56,17 +56,18 @@ class MarginRule(nn.Module):
     """A loss on scaled cosines: s * (what `target` makes of the target's, what `others` makes of the rest).
 
     It sees the rows of all ranks, so it says the same on each. Its buffers are what it remembers of the batches before;
-    they belong to a saved state. `share` in [0, 1] is how much of the margin counts: 0 is the softmax of scaled cosines.
+    they belong to a saved state. `share` in [0, 1] is how much of the margin counts; 0: plain cosines.
     """
 
     share: float = 1.0
+    changes_others: bool = False
 
     def target(self, rows: BatchRows) -> TargetMargin:
         """What becomes of the targets; changes nothing, and is differentiable."""
         raise NotImplementedError
 
     def others(self, rows: BatchRows, scale: float) -> ChangeOthers | None:
-        """What becomes of the logits of other classes, given the same as `target`; None: nothing."""
+        """What becomes of the logits of other classes, given the same as `target`; None unless `changes_others`."""
 
     def learn(self, rows: BatchRows) -> None:
         """Remember this batch, given the same as `target`: called once a step, before anything is changed."""

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from mxface.errors import ConfigError
 from mxface.losses.fused_softmax import l2_norm
+from mxface.losses.head_config import HeadOutput, accept
 from mxface.losses.margin import clamp_cosine
-from mxface.losses.softmax_head import HeadOutput, accept
 from mxface.ranks import Ranks
 
 TripletKind = Literal["triplet", "atriplet"]
