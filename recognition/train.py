@@ -1,6 +1,6 @@
-"""Train a face recognition network, on one GPU or on the CPU.
+"""Train a face recognition network, on one or many GPUs, or on the CPU.
 
-CUDA_VISIBLE_DEVICES='0' python -u train.py --network r100 --loss arcface --dataset emore
+CUDA_VISIBLE_DEVICES='0,1,2,3' python -u train.py --network r100 --loss arcface --dataset emore
 """
 
 import sys

@@ -25,11 +25,13 @@ from mxface.recognition.config import (
 from mxface.recognition.config_file import read_config_file
 from mxface.train.config import DTYPES, ON_NAN, WD_SCOPES, TrainConfig, require
 from mxface.train.device import count_ranks
+from mxface.train.process_group import TIMEOUT_S
 from mxface.train.schedule import parse_lr_steps
 
 log = logging.getLogger(__name__)
 
 LOCAL_KVSTORES = ("device", "local")
+PARALL_BATCH_SIZE = 128  # what train_parall.py takes --per-batch-size 0 for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +43,26 @@ class Arguments:
     run: RunConfig
 
 
-def parse_arguments(argv: Sequence[str] | None, *, description: str) -> Arguments:
-    """Read the config file, then the flags: an entry of the file may change a flag's default, an explicit flag wins."""
+def parse_arguments(argv: Sequence[str] | None, *, description: str, parall: bool = False) -> Arguments:
+    """Read the config file, then the flags: an entry of the file may change a flag's default, an explicit flag wins.
+
+    `parall`: of train_parall.py, which has flags and rules of its own.
+    """
     chosen, _ = _choosing_parser({}).parse_known_args(argv)
     file = read_config_file(chosen.config)
     chosen, _ = _choosing_parser(file.defaults).parse_known_args(argv)
     settings, defaults = file.generate(network=chosen.network, dataset=chosen.dataset, loss=chosen.loss)
     # an entry may hold `dataset = "emore"`, which must not outvote the flag
     defaults.update(network=chosen.network, dataset=chosen.dataset, loss=chosen.loss)
-    flags = _full_parser(defaults, description).parse_args(argv)
+    parser = _full_parser(defaults, description)
+    if parall:
+        _add_parall_flags(parser)
+    flags = parser.parse_args(argv)
     warn_unknown_keys(settings, defaults, file.path)
-    return Arguments(flags=flags, settings=settings, run=_resolve(flags, settings, file.path.parent))
+    if parall:
+        _require_parall_can(flags, settings)
+    run = _resolve(flags, settings, file.path.parent, parall=parall)
+    return Arguments(flags=flags, settings=settings, run=run)
 
 
 def _choosing_parser(defaults: Mapping[str, Any], **options: Any) -> argparse.ArgumentParser:
@@ -112,6 +123,32 @@ def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.Argu
     return parser
 
 
+def _add_parall_flags(parser: argparse.ArgumentParser) -> None:
+    classes = parser.add_argument_group("classes")
+    classes.add_argument(
+        "--sample-rate",
+        type=float,
+        default=1.0,
+        help="share of the class centres that a step touches: its labels', the rest at random; 1: the exact softmax",
+    )
+    classes.add_argument(
+        "--worker-id", type=int, default=0, help="2019's number of this machine, which never worked: 0; see torchrun"
+    )
+
+
+def _require_parall_can(flags: argparse.Namespace, settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what train_parall.py is not made for."""
+    if flags.worker_id or int(settings.get("num_workers", 1)) > 1:
+        raise ConfigError(
+            f"--worker-id {flags.worker_id}, num_workers (DMLC_NUM_WORKER) {settings.get('num_workers', 1)}: 2019's "
+            "way to many machines never worked; leave both out and start torchrun on each machine (--help shows how)"
+        )
+    if str(settings.get("loss_name")).endswith("triplet"):
+        raise ConfigError(f"--loss {flags.loss}: triplet losses have no classes to split; train.py trains them")
+    if flags.engine != "torch":
+        raise ConfigError(f"--engine {flags.engine}: classes are split by --engine torch alone; train.py has both")
+
+
 def add_state_flags(files: argparse._ArgumentGroup) -> None:
     """The flags of training states, which 2019 did not have."""
     files.add_argument(
@@ -167,6 +204,12 @@ def add_machine_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
         "--ranks", type=int, help="processes that train together (default: one a visible GPU; on the CPU, one)"
     )
     machine.add_argument(
+        "--rank-timeout",
+        type=float,
+        default=TIMEOUT_S,
+        help="seconds after which a rank that does not answer is an error on the others",
+    )
+    machine.add_argument(
         "--engine", choices=ENGINES, default="torch", help="what computes; mxnet: MXNet 1.9.1's Module, as in 2019"
     )
     machine.add_argument("--device", help="cpu, cuda or cuda:N, instead of CUDA_VISIBLE_DEVICES's first")
@@ -182,17 +225,17 @@ def numerics_settings(flags: argparse.Namespace) -> dict[str, Any]:
 
 def machine_settings(flags: argparse.Namespace) -> dict[str, Any]:
     """What `add_machine_flags` and `add_state_flags` tell the `RunConfig`."""
-    names = ("threads", "workers", "max_damaged", "engine", "device", "resume")
+    names = ("threads", "workers", "max_damaged", "engine", "device", "resume", "rank_timeout")
     ranks = count_ranks(flags.ranks, flags.device, engine=flags.engine)
     return {name: getattr(flags, name) for name in names} | {"ranks": ranks}
 
 
-def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder: Path) -> RunConfig:
+def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder: Path, *, parall: bool) -> RunConfig:
     if flags.kvstore not in LOCAL_KVSTORES:
         raise ConfigError(
             f"--kvstore {flags.kvstore}: only 'device' and 'local' work, and are the same; several machines: torchrun"
         )
-    loss = read_part(LossConfig, settings)
+    loss = read_part(LossConfig, {**settings, "fc7_no_bias": True} if parall else settings)
     if loss.loss_name.endswith("triplet"):
         raise ConfigError(
             f"--loss {flags.loss}: triplet losses are not built yet; softmax and the margin_softmax losses are"
@@ -209,6 +252,7 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
     folder = resolve_dataset_path(Path(settings["dataset_path"]), config_folder)
     family, network = read_network(settings)
     machine = machine_settings(flags)
+    per_batch_size = flags.per_batch_size or (PARALL_BATCH_SIZE if parall else 0)
     return RunConfig(
         prefix=Path(flags.models_root, f"{flags.network}-{flags.loss}-{flags.dataset}", "model"),
         net_family=family,
@@ -217,7 +261,7 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
         loss=loss,
         data=read_part(DataConfig, {**settings, "dataset_path": folder}),
         train=TrainConfig(
-            batch_size=flags.per_batch_size * machine["ranks"],
+            batch_size=per_batch_size * machine["ranks"],
             lr=flags.lr,
             lr_steps=parse_lr_steps(flags.lr_steps),
             wd=flags.wd,
@@ -228,9 +272,11 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
             max_steps=int(settings.get("max_steps", 0)),
             fc7_lr_mult=loss.fc7_lr_mult,
             fc7_wd_mult=loss.fc7_wd_mult,
+            sample_rate=flags.sample_rate if parall else 1.0,
             **numerics_settings(flags),
         ),
-        ckpt_embedding=bool(settings.get("ckpt_embedding", True)),
+        ckpt_embedding=parall or bool(settings.get("ckpt_embedding", True)),
+        parall=parall,
         count_flops=bool(settings.get("count_flops", True)),
         pretrained=flags.pretrained,
         pretrained_epoch=flags.pretrained_epoch,

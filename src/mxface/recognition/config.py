@@ -18,6 +18,7 @@ from mxface.places import search_folders
 from mxface.recognition.mxnet_limits import require_mxnet_can
 from mxface.symbols import FAMILIES, RecognitionOptions
 from mxface.train.config import TrainConfig, require
+from mxface.train.process_group import TIMEOUT_S
 
 log = logging.getLogger(__name__)
 
@@ -98,10 +99,13 @@ class RunConfig:
     engine: str = "torch"
     workers: int = 0
     max_damaged: float = DAMAGED_LIMIT
+    rank_timeout: float = TIMEOUT_S
+    parall: bool = False  # train_parall.py's rules and lines
 
     def __post_init__(self) -> None:
         require(self.ranks >= 1, "ranks", self.ranks, "a number of processes above 0")
         require(self.engine in ENGINES, "engine", self.engine, " or ".join(ENGINES))
+        require(self.rank_timeout > 0, "rank_timeout", self.rank_timeout, "a number of seconds above 0")
         require(self.workers >= 0, "workers", self.workers, "a number of processes, or 0 for threads")
         require(0 <= self.max_damaged <= 1, "max_damaged", self.max_damaged, "a share of the images in [0, 1]")
         require(self.threads >= 0, "threads", self.threads, "a number of CPU threads, or 0 for all cores")

@@ -104,7 +104,11 @@ def train_as_rank(arguments: Arguments, place: Place) -> int:
     say("image_size", run.data.image_shape[:2])
     say("num_classes", num_classes)
     say("Called with argument:", arguments.flags, arguments.settings)
-    with joined(place, device) as ranks, logging_redirect_tqdm(), StopSignals(ranks) as stop:
+    with (
+        joined(place, device, timeout_s=run.rank_timeout) as ranks,
+        logging_redirect_tqdm(),
+        StopSignals(ranks) as stop,
+    ):
         train(run, num_classes, Session(place=place, ranks=ranks, device=device, stop=stop, say=say))
     if stop.received is None:
         return 0
@@ -122,7 +126,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
     with quiet(not ranks.is_main), contextlib.ExitStack() as stack:
         embedding = build_embedding(run)
-        whole = add_head(embedding, run, num_classes)
+        whole = add_head(embedding, run, num_classes, devices=run.ranks)
         learner = start_learner(run, embedding, whole, num_classes, session)
         if run.count_flops:
             height, width, channels = run.data.image_shape
@@ -157,6 +161,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
             batch_size=run.train.batch_size,
             frequent=run.train.frequent,
             with_lossvalue=run.loss.ce_loss,
+            parall_verbose=run.train.verbose if run.parall else 0,
         )
         fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=session.stop)
 
