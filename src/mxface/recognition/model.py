@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,10 @@ def build_learner(
     pretrained: Checkpoint | None,
     device: torch.device,
     ranks: Ranks,
-) -> Learner:
-    """The learner of this rank at its start. `training` is the graph with the head."""
+    *,
+    contexts: Sequence[Any] = (),
+) -> Trainee:
+    """The learner of this rank at its start. `training` is the graph with the head, `contexts` are MXNet's devices."""
     params = start_params(embedding, run, pretrained)
     loss = run.loss
     head = SoftmaxHead(
@@ -123,6 +126,11 @@ def build_learner(
     )
     if pretrained is not None:
         _take_pretrained_head(head, pretrained)
+    if contexts:
+        from mxface.recognition.mxnet_model import build_mxnet_learner
+
+        params |= {name: parameter.detach().numpy() for name, parameter in head.named_parameters()}
+        return build_mxnet_learner(run, embedding, num_classes, params, contexts)
     return Learner(
         embedding,
         params,

@@ -29,6 +29,7 @@ from mxface.loaders import Batch
 from mxface.losses import HeadOutput
 from mxface.runtime.mxnet_engine import import_mxnet
 from mxface.train.config import TrainConfig
+from mxface.train.device import usable_cpus
 from mxface.train.guard import NotFiniteError
 from mxface.train.learner import Arrays, Check, TrainedBatch, require_labels
 
@@ -36,11 +37,16 @@ DATA, LABEL = "data", "softmax_label"
 WAY_OUT = "install the mxnet-cu… build for it, or set CUDA_VISIBLE_DEVICES='' (or --device cpu) to train on the CPU"
 
 
-def choose_contexts(requested: str | None, *, say: Callable[[str], object]) -> list[Any]:
+def choose_contexts(requested: str | None, *, threads: int = 0, say: Callable[[str], object]) -> list[Any]:
     """MXNet's devices: the `--device` asked for, else every GPU of CUDA_VISIBLE_DEVICES (unset: all), else the CPU.
 
-    Says it in 2019's words. Raises ConfigError where the choice does not exist, DependencyError without MXNet.
+    Says it in 2019's words. `threads` are the CPU's, 0 for all cores; they count until MXNet is first imported. Raises
+    ConfigError where the choice does not exist, DependencyError without MXNet.
     """
+    if threads or "OMP_NUM_THREADS" not in os.environ:
+        # torch has loaded OpenMP by now: MXNet sets its own threads only where this variable is absent
+        os.environ.pop("OMP_NUM_THREADS", None)
+        os.environ["MXNET_OMP_MAX_THREADS"] = str(threads or usable_cpus())
     mx = import_mxnet()
     count, visible = mx.context.num_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
     kind, _, index = (requested or "").partition(":")
@@ -63,8 +69,8 @@ class MxnetLearner:
     """One network in training, its batches split evenly over `contexts`. B images of a batch, D values of an embedding.
 
     `embedding` is the graph up to `fc1_output`, `training` the graph with the loss, built for the batch of one context;
-    `params` are the start of every argument, the head's too, and of every auxiliary state. `triplet_alpha` is the margin
-    of a triplet loss, None for a softmax.
+    `params` are the start of every argument, the head's too, and of every auxiliary state. `triplet_alpha` is that of
+    a triplet loss, None for a softmax.
     """
 
     device = torch.device("cpu")  # of the tensors that are given out
@@ -104,7 +110,10 @@ class MxnetLearner:
         self._start_optimizer({name: np.zeros_like(params[name]) for name in self._group.param_names})
 
     def train_batch(self, batch: Batch, *, step: int, lr: float, check: Check) -> TrainedBatch:
-        """One update, number `step` (from 1); see `Trainee`. NotFiniteError, from `check` or for a gradient, changes nothing."""
+        """One update, number `step` (from 1); see `Trainee`.
+
+        NotFiniteError: a gradient is not finite, and nothing has changed.
+        """
         nd = self._mx.nd
         if self._num_classes is not None:
             require_labels(batch.label, self._num_classes)
@@ -115,7 +124,7 @@ class MxnetLearner:
         trained = self._trained(batch.label)  # waits for the forward
         check(trained.output)
         statistics = [[state.copy() for state in states] for states in self._group.aux_arrays]
-        nd.waitall()  # the backward of BatchNorm writes the statistics, and does not tell MXNet's scheduler that it does
+        nd.waitall()  # BatchNorm's backward writes the statistics, and does not tell MXNet's scheduler that it does
         self._module.backward()
         if not self._gradients_are_finite():
             for states, before in zip(self._group.aux_arrays, statistics, strict=True):
