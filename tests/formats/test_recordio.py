@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mxface.errors import FormatError
+from mxface.formats.record_header import unpack_first_label
 from mxface.formats.record_index import read_index
 from mxface.formats.recordio import (
     MAGIC,
@@ -276,19 +277,22 @@ def test_header_literal_bytes() -> None:
 )
 def test_header_round_trip(label: float | list[float], id_: int, id2: int, body: bytes) -> None:
     given_label = label if isinstance(label, float) else np.array(label, np.float32)
-    header, read_body = unpack(pack(IRHeader(0, given_label, id_, id2), body))
+    payload = pack(IRHeader(0, given_label, id_, id2), body)
+    header, read_body = unpack(payload)
     assert (header.id, header.id2, bytes(read_body)) == (id_, id2, body)
     assert header.flag == (0 if isinstance(label, float) else len(label))
     np.testing.assert_array_equal(np.asarray(header.label), np.asarray(given_label))
+    assert unpack_first_label(payload) == (np.ravel(given_label)[0], body)
 
 
 @pytest.mark.parametrize(
     ("payload", "found"),
     [(b"", "a payload of 0 bytes"), (bytes(23), "a payload of 23 bytes"), (b"\xff" * 24, "4294967295 labels")],
 )
-def test_bad_headers(payload: bytes, found: str) -> None:
+@pytest.mark.parametrize("read", [unpack, unpack_first_label])
+def test_bad_headers(payload: bytes, found: str, read: Callable[[bytes, str], object]) -> None:
     with pytest.raises(FormatError, match=f"faces.rec key 3: .*{found}|faces.rec key 3: found {found}"):
-        unpack(payload, "faces.rec key 3")
+        read(payload, "faces.rec key 3")
 
 
 @pytest.mark.parametrize("header", [IRHeader(0, 1e39, 0, 0), IRHeader(0, 1.0, -1, 0), IRHeader(0, 1.0, 0, 1 << 64)])

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mxface.errors import DataError, FormatError
-from mxface.formats.recordio import RecordReader, unpack, whole_payload
+from mxface.formats.record_header import unpack_first_label
+from mxface.formats.recordio import RecordReader, whole_payload
 
 Int64 = npt.NDArray[np.int64]
 
@@ -51,13 +52,12 @@ class EncodedImages:
         """
         offset = int(self.offsets[number])
         try:
-            header, image = unpack(self._payload(offset, int(self.ends[number])), str(self.path))
+            label, image = unpack_first_label(self._payload(offset, int(self.ends[number])), str(self.path))
         except OSError as error:
             raise DataError(
                 f"{self.path}: cannot be read any more, at byte {offset}: {error.strerror}; see to its disk or network "
                 "and start again"
             ) from error
-        label = float(np.ravel(header.label)[0])
         if not math.isfinite(label):
             raise FormatError(self.path, f"label {label}", "a number", offset=offset, way_out=WAY_OUT)
         return int(label), image
