@@ -84,6 +84,25 @@ def test_a_model_without_one_epoch_is_refused(scene: Scene, text: str) -> None:
         face_model.FaceModel(arguments(scene, model=text))
 
 
+def test_the_refusal_names_the_flag(scene: Scene) -> None:
+    with pytest.raises(ConfigError, match=r"^--ga-model 'prefix'"):
+        face_model.FaceModel(arguments(scene, ga_model="prefix"))
+
+
+@pytest.mark.mxnet
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_both_engines_embed_alike(scene: Scene) -> None:
+    image = scene.image()
+    for module in (face_model, face_embedding):
+        ours, theirs = (module.FaceModel(arguments(scene, engine=engine)) for engine in ("torch", "mxnet"))
+        assert "mxnet" in type(theirs.model).__name__.lower()
+        if module is face_model:
+            image = ours.get_input(scene.image())
+            assert ours.get_ga(image) == theirs.get_ga(image)
+        np.testing.assert_allclose(ours.get_feature(image), theirs.get_feature(image), atol=1e-5)
+        image = scene.image()
+
+
 def test_no_face_is_none(scene: Scene, tmp_path: Path) -> None:
     blind = save_constant_mtcnn(tmp_path, everywhere=False, never=True)
     for det in (0, 1):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mxface.errors import ConfigError
-from mxface.formats.checkpoint import list_epochs, params_path, split_model, symbol_path
+from mxface.formats.checkpoint import list_epochs, one_epoch, params_path, split_model, symbol_path
 
 
 def test_names() -> None:
@@ -47,3 +47,10 @@ def test_split_model(text: str, expected: tuple[str, list[int]]) -> None:
 def test_models_that_cannot_be(text: str) -> None:
     with pytest.raises(ConfigError, match="PREFIX,EPOCH"):
         split_model(text)
+
+
+def test_one_epoch_names_the_flag() -> None:
+    assert one_epoch("--model", "m,3") == ("m", 3)
+    for text in ("m", "m,1|2"):
+        with pytest.raises(ConfigError, match=r"--ga-model 'm.*name one epoch"):
+            one_epoch("--ga-model", text)

@@ -38,12 +38,12 @@ def arrays(oracle: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def recognition(assets: Path) -> Predictor:
-    return load_network(f"{assets}/mobilefacenet-y1/model,0", "cpu")
+    return load_network(f"{assets}/mobilefacenet-y1/model,0", -1)
 
 
 @pytest.fixture(scope="module")
 def gender_age(assets: Path) -> Predictor:
-    return load_network(f"{assets}/gender-age/model,0", "cpu")
+    return load_network(f"{assets}/gender-age/model,0", -1)
 
 
 def first_landmark(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:

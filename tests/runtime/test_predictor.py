@@ -235,6 +235,8 @@ def test_choose_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for gpu in (2, -2):
         with pytest.raises(ConfigError, match=f"no GPU {gpu}: 0 to 1 are visible"):
             choose_device(gpu)
+    # another engine's GPUs are not torch's to count
+    assert [choose_device(gpu, engine="mxnet") for gpu in (None, -1, 0, 7)] == ["cpu", "cpu", "cuda:0", "cuda:7"]
 
 
 @pytest.mark.gpu

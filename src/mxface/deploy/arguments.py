@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mxface.errors import ConfigError, DataError
-from mxface.formats.checkpoint import split_model
 from mxface.places import search_folders
 
 # 2019's sample. It lies beside the commands in the original's deploy folder and is not ours to hand on.
@@ -58,13 +57,8 @@ def add_detector_arguments(parser: argparse.ArgumentParser, *, det: int, det_hel
 def add_recognition_arguments(parser: argparse.ArgumentParser, *, model: str) -> None:
     """Add the flags of describing and comparing faces."""
     parser.add_argument("--model", default=model, help="recognition network, PREFIX,EPOCH")
+    parser.add_argument(
+        "--engine", default="torch", help="what computes it: torch, mxnet or onnxruntime (MTCNN runs on torch)"
+    )
     parser.add_argument("--flip", type=int, default=0, help="1: add the mirrored face's embedding")
     parser.add_argument("--threshold", type=float, default=1.24, help="squared distance below which two are one person")
-
-
-def one_epoch(flag: str, model: str) -> tuple[str, int]:
-    """Prefix and epoch of `prefix,epoch`. Raises ConfigError for none or several."""
-    prefix, epochs = split_model(model)
-    if len(epochs) != 1:
-        raise ConfigError(f"{flag} {model!r}: name one epoch, as in ../models/model-r34-amf/model,0")
-    return prefix, epochs[0]

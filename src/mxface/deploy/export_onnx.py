@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from mxface.cli import HelpFormatter, command, setup_logging
-from mxface.deploy.arguments import one_epoch
 from mxface.errors import ConfigError, DataError
 from mxface.export.onnx import refuse_training_only, to_onnx
 from mxface.export.parity import BATCH_SIZES, Parity, measure_parity, parity_tolerance
 from mxface.export.registry import OPSET
 from mxface.formats.atomic import atomic_write
+from mxface.formats.checkpoint import one_epoch
 from mxface.graph import Checkpoint, load_checkpoint
 from mxface.ops import Shape
 from mxface.runtime import Predictor, build_predictor

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mxface.align.geometry import preprocess
-from mxface.deploy.arguments import one_epoch
 from mxface.detect.mtcnn import Detection
 from mxface.errors import DataError, GraphError
 from mxface.eval.roc import normalise_rows
-from mxface.runtime import Predictor, load_predictor
+from mxface.formats.checkpoint import one_epoch
+from mxface.runtime import Predictor, choose_device, load_predictor
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +50,12 @@ def no_face(path: Path) -> DataError:
     return DataError(f"{path}: no face found; if it is a photograph of nothing but a face, try --det 1")
 
 
-def load_network(model: str, device: str) -> Predictor:
-    """Load `prefix,epoch` up to its embedding layer."""
-    prefix, epoch = one_epoch("--model", model)
+def load_network(model: str, gpu: int | None, *, engine: str = "torch", flag: str = "--model") -> Predictor:
+    """Load `prefix,epoch`, the value of `flag`, up to its embedding layer; `gpu` as `choose_device` takes it."""
+    prefix, epoch = one_epoch(flag, model)
     logger.info("loading %s %d", prefix, epoch)
-    return load_predictor(prefix, epoch, outputs=[OUTPUT], device=device)
+    device = choose_device(gpu, engine=engine)
+    return load_predictor(prefix, epoch, outputs=[OUTPUT], engine=engine, device=device)
 
 
 def embed(network: Predictor, aligned: Image, *, flip: bool = False) -> NDArray[np.float32]:

@@ -43,7 +43,8 @@ class FaceModel:
     """Aligns and embeds the face of an image that shows little else.
 
     `args` has 2019's attributes: image_size, model (`prefix,epoch`), gpu (-1 or None: see `choose_device`), det (2 or
-    more: R+O, less: O alone), flip (1: add the mirrored face's embedding), and may have mtcnn_path.
+    more: R+O, less: O alone), flip (1: add the mirrored face's embedding), and may have mtcnn_path and engine, which
+    computes `model`.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -52,7 +53,7 @@ class FaceModel:
         self.det_type: int = args.det
         self.flip = bool(args.flip)
         device = choose_device(args.gpu)
-        self.model = load_network(args.model, device)
+        self.model = load_network(args.model, args.gpu, engine=getattr(args, "engine", "torch"))
         self.detector = MtcnnDetector(
             find_model_folder(getattr(args, "mtcnn_path", None)),
             threshold=CROPPED_THRESHOLDS,

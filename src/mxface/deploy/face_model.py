@@ -54,16 +54,19 @@ class FaceModel:
     """Detects, aligns and describes the best face of an image.
 
     `args` has 2019's attributes: image_size, model, ga_model (both `prefix,epoch` or empty), gpu (-1 or None: see
-    `choose_device`), det (0: search the image; 1: the image is a loosely cropped face), and may have mtcnn_path.
+    `choose_device`), det (0: search the image; 1: the image is a loosely cropped face), and may have mtcnn_path and
+    engine, which computes `model` and `ga_model`.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
         parse_image_size(args.image_size)
         self.image_size: str = args.image_size
         self.det_type: int = args.det
-        device = choose_device(args.gpu)
-        self.model = load_network(args.model, device) if args.model else None
-        self.ga_model = load_network(args.ga_model, device) if args.ga_model else None
+        device, engine = choose_device(args.gpu), getattr(args, "engine", "torch")
+        self.model = load_network(args.model, args.gpu, engine=engine) if args.model else None
+        self.ga_model = None
+        if args.ga_model:
+            self.ga_model = load_network(args.ga_model, args.gpu, engine=engine, flag="--ga-model")
         self.detector = MtcnnDetector(
             find_model_folder(getattr(args, "mtcnn_path", None)),
             threshold=SEARCH_THRESHOLDS if self.det_type == 0 else CROPPED_THRESHOLDS,

@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from mxface.cli import HelpFormatter, command
-from mxface.deploy.arguments import one_epoch
-from mxface.formats.checkpoint import params_path
+from mxface.formats.checkpoint import one_epoch, params_path
 from mxface.graph import Checkpoint, Symbol, load_checkpoint, save_checkpoint
 
 EMBEDDING = "fc1_output"

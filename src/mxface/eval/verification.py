@@ -89,7 +89,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that say what embeds, where, and how it is judged."""
     parser.add_argument("--model", default="../model/softmax,50", help=MODEL_HELP)
     parser.add_argument("--max", default="", metavar="A,B", help="of more than B epochs, take numbers A to B-1")
-    parser.add_argument("--gpu", type=int, help="GPU number, -1 for the CPU (default: the first GPU, else the CPU)")
+    parser.add_argument(
+        "--gpu", type=int, help="GPU number, -1 for the CPU (default: the first GPU of engine torch, else the CPU)"
+    )
     parser.add_argument("--engine", default="torch", help="torch, mxnet or onnxruntime")
     parser.add_argument("--dtype", default="float32", help="float32, or bf16 (engine torch)")
     parser.add_argument("--batch-size", type=int, default=32, help="pictures embedded at once")
@@ -136,8 +138,9 @@ def load_models(args: argparse.Namespace) -> list[LoadedModel]:
     models = []
     for epoch in epochs:
         print("loading", prefix, epoch)
+        device = choose_device(args.gpu, engine=args.engine)
         predictor = load_predictor(
-            prefix, epoch, outputs=[EMBEDDING], engine=args.engine, device=choose_device(args.gpu), dtype=args.dtype
+            prefix, epoch, outputs=[EMBEDDING], engine=args.engine, device=device, dtype=args.dtype
         )
         embed = make_embedder(predictor, output=EMBEDDING)
         models.append(LoadedModel(f"{Path(prefix).name}-{epoch:04d}", embed))

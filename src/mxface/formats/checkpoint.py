@@ -39,3 +39,11 @@ def split_model(text: str) -> tuple[str, list[int]]:
             "a prefix cannot contain a comma"
         )
     return prefix, [int(epoch) for epoch in epochs.split("|")] if comma else []
+
+
+def one_epoch(flag: str, model: str) -> tuple[str, int]:
+    """Prefix and epoch of `prefix,epoch`, the value of `flag`. Raises ConfigError for none or several."""
+    prefix, epochs = split_model(model)
+    if len(epochs) != 1:
+        raise ConfigError(f"{flag} {model!r}: name one epoch, as in ../models/model-r34-amf/model,0")
+    return prefix, epochs[0]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from mxface.graph import Symbol
 from mxface.recognition.config import RunConfig
 from mxface.recognition.model import Params, add_head
-from mxface.train.mxnet_learner import MxnetLearner
+from mxface.train.mxnet_learner import MxnetLearner, choose_contexts
 
 
-def spread(run: RunConfig, contexts: Sequence[Any]) -> RunConfig:
-    """The run with `--per-batch-size` images on each of its devices."""
-    return replace(run, train=replace(run.train, batch_size=run.train.batch_size * len(contexts)))
+def spread_over_contexts(run: RunConfig, say: Callable[[str], object]) -> tuple[RunConfig, list[Any]]:
+    """MXNet's devices for the run, and the run with `--per-batch-size` images on each."""
+    contexts = choose_contexts(run.device, threads=run.threads, say=say)
+    return replace(run, train=replace(run.train, batch_size=run.train.batch_size * len(contexts))), contexts
 
 
 def build_mxnet_learner(

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from mxface.cli import HelpFormatter, command
-from mxface.deploy.arguments import one_epoch
+from mxface.formats.checkpoint import one_epoch
 from mxface.graph import load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
 
