@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -32,7 +33,7 @@ from mxface.train.device import choose_device, usable_cpus
 from mxface.train.guard import StopSignals
 from mxface.train.judge import Judge
 from mxface.train.launcher import is_launched, launch, same_command, telling_the_launcher
-from mxface.train.learner import Learner, Trainee
+from mxface.train.learner import Trainee
 from mxface.train.log import BatchReport, RunLog
 from mxface.train.loop import fit
 from mxface.train.process_group import Place, find_place, joined, log_as_rank, quiet, require_agreement
@@ -79,20 +80,29 @@ def train_on_ranks(argv: Sequence[str] | None, module: str, parse: Callable[[Seq
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """This process in the run; `say` prints on the main rank and is silent on the others."""
+    """This process in the run; `say` prints on the main rank and is silent on the others.
+
+    `contexts` are MXNet's devices, where MXNet is the engine.
+    """
 
     place: Place
     ranks: Ranks
     device: torch.device
     stop: StopSignals
     say: Callable[..., object]
+    contexts: Sequence[Any] = ()
 
 
 def train_as_rank(arguments: Arguments, place: Place) -> int:
     """This rank's part of the run, from the device to the exit status."""
     run = arguments.run
     say = print if place.rank == 0 else say_nothing
-    device = choose_device(run.device, place, say=say)
+    contexts: list[Any] = []
+    if run.engine == "mxnet":
+        from mxface.recognition.mxnet_model import spread_over_contexts
+
+        run, contexts = spread_over_contexts(run, say)
+    device = torch.device("cpu") if contexts else choose_device(run.device, place, say=say)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if run.threads:
@@ -109,7 +119,7 @@ def train_as_rank(arguments: Arguments, place: Place) -> int:
         logging_redirect_tqdm(),
         StopSignals(ranks) as stop,
     ):
-        train(run, num_classes, Session(place=place, ranks=ranks, device=device, stop=stop, say=say))
+        train(run, num_classes, Session(place=place, ranks=ranks, device=device, stop=stop, say=say, contexts=contexts))
     if stop.received is None:
         return 0
     say(f"stopped by {stop.received.name}; --resume goes on from here")
@@ -126,7 +136,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
     with quiet(not ranks.is_main), contextlib.ExitStack() as stack:
         embedding = build_embedding(run)
-        whole = add_head(embedding, run, num_classes, devices=run.ranks)
+        whole = add_head(embedding, run, num_classes, devices=len(session.contexts) or run.ranks)
         learner = start_learner(run, embedding, whole, num_classes, session)
         if run.count_flops:
             height, width, channels = run.data.image_shape
@@ -166,14 +176,16 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
         fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=session.stop)
 
 
-def start_learner(run: RunConfig, embedding: Symbol, whole: Symbol, num_classes: int, session: Session) -> Learner:
+def start_learner(run: RunConfig, embedding: Symbol, whole: Symbol, num_classes: int, session: Session) -> Trainee:
     """The learner at its start, or at the pretrained model. `whole` is the graph with the head."""
     pretrained = None
     if run.pretrained:
         prefix, epoch = find_pretrained(run.pretrained, run.pretrained_epoch)
         session.say("loading", prefix, epoch)
         pretrained = load_checkpoint(prefix, epoch)
-    return build_learner(run, embedding, whole, num_classes, pretrained, session.device, session.ranks)
+    return build_learner(
+        run, embedding, whole, num_classes, pretrained, session.device, session.ranks, contexts=session.contexts
+    )
 
 
 def require_same_start(run: RunConfig, ranks: Ranks, learner: Trainee, *, data: object, place: object) -> None:
