@@ -141,7 +141,7 @@ class Loss:
 LOSSES = {
     "threshold": Loss(threshold, {"s": S}, lambda: ThresholdMargin(0.5, easy=False)),
     "easy margin": Loss(easy_margin, {"s": S}, lambda: ThresholdMargin(0.5, easy=True)),
-    "intra": Loss(intra, {"s": S}, lambda: IntraMargin(0.5, weight=0.7)),
+    "intra": Loss(intra, {"s": S}, lambda: IntraMargin(1.0, 0.5, 0.0, weight=0.7)),
     "inter": Loss(inter, {"s": S, "m2": 0.5, "inter_weight": 0.7}),
     "magface": Loss(magface, {"s": S}, lambda: MagFace(l_a=2.0, u_a=4.0, l_m=0.2, u_m=0.9, lambda_g=3.0)),
     "adaface": Loss(adaface, {"s": S}, lambda: AdaFace(0.4, 0.333)),

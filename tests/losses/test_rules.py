@@ -239,7 +239,7 @@ def test_of_sub_centres_only_the_nearest_learn() -> None:
         (lambda: MagFace(l_a=1, u_a=2, l_m=0.1, u_m=0.2, lambda_g=-1), "loss_lambda_g is -1"),
         (lambda: AdaFace(0.4, 0.0), "loss_h 0.0"),
         (lambda: AdaFace(-0.4, 0.3), "loss_m is -0.4"),
-        (lambda: CurricularFace(-0.4), "loss_m is -0.4"),
+        (lambda: CurricularFace(-0.4), "loss_m2 is -0.4"),
         (lambda: make_head("sub-centre", rule=CurricularFace(0.5)), "loss_sub_centres is 3: CurricularFace has one"),
         (lambda: make_head("inter", sample_rate=0.5), "sample_rate is 0.5: the inter loss needs all classes"),
         (lambda: HeadConfig(num_classes=3, emb_size=2, kind="softmax", sub_centres=2), "loss_sub_centres is 2"),

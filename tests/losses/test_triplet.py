@@ -74,6 +74,12 @@ def test_half_precision_rows_are_computed_in_float32() -> None:
     torch.testing.assert_close(rough[0].loss, exact[0].loss, rtol=0.02, atol=0)
 
 
+def test_a_share_of_the_margin_is_a_smaller_margin() -> None:
+    whole, half = TripletHead(alpha=ALPHA), TripletHead(alpha=ALPHA / 2)
+    whole.margin_share = 0.5
+    assert torch.equal(whole.step(rows(12), torch.zeros(12))[1], half.step(rows(12), torch.zeros(12))[1])
+
+
 def test_a_refusal_comes_before_anything() -> None:
     def refuse(output: HeadOutput) -> None:
         raise ArithmeticError(float(output.loss))

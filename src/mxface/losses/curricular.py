@@ -32,7 +32,7 @@ class CurricularFace(MarginRule):
     def __init__(self, m: float) -> None:
         super().__init__()
         if m < 0:
-            raise ConfigError(f"loss_m is {m}: expected an angle of 0 or more")
+            raise ConfigError(f"loss_m2 is {m}: expected an angle of 0 or more")
         self._m = m
         self.register_buffer("average", torch.zeros((), dtype=torch.float64))
 

@@ -12,10 +12,10 @@ from mxface.losses.margin import BatchRows, CombinedMargin, TargetMargin, angle_
 
 
 class IntraMargin(CombinedMargin):
-    """An angle `m` in radians; `weight` is 2019's --margin-b."""
+    """2019's margin, of which type 6 had m2 alone; `weight` is its --margin-b."""
 
-    def __init__(self, m: float, *, weight: float) -> None:
-        super().__init__(1.0, m, 0.0)
+    def __init__(self, m1: float, m2: float, m3: float, *, weight: float) -> None:
+        super().__init__(m1, m2, m3)
         self._weight = weight
 
     def target(self, rows: BatchRows) -> TargetMargin:

@@ -52,7 +52,8 @@ def triplet_losses(embedding: Tensor, alpha: float, kind: TripletKind) -> Tensor
 class TripletHead(nn.Module):
     """What `SoftmaxHead` is for classes, for triplets: `step` gives loss and gradient. It has nothing to learn.
 
-    Every rank's rows are triplets of their own, as many on each; the loss is the mean over all of them.
+    Every rank's rows are triplets of their own, as many on each; the loss is the mean over all of them. `margin_share`
+    may be set between steps: how much of `alpha` counts, from 0 to 1.
     """
 
     def __init__(self, *, alpha: float, kind: TripletKind = "triplet", ranks: Ranks | None = None) -> None:
@@ -62,13 +63,14 @@ class TripletHead(nn.Module):
         if alpha < 0:
             raise ConfigError(f"triplet_alpha is {alpha}: expected a margin of 0 or more")
         self.alpha = alpha
+        self.margin_share = 1.0
         self.kind = kind
         self.ranks = ranks or Ranks.single()
 
     def forward(self, embedding: Tensor) -> HeadOutput:
         """The loss of this rank's rows (P, D) under autograd."""
         excess = triplet_excess(embedding, self.kind)
-        losses = torch.relu(excess + self.alpha)
+        losses = torch.relu(excess + self.alpha * self.margin_share)
         return HeadOutput(losses.mean(), losses, excess < 0)
 
     def step(

@@ -22,7 +22,11 @@ from mxface.train.process_group import TIMEOUT_S
 
 log = logging.getLogger(__name__)
 
-LOSS_NAMES = ("softmax", "margin_softmax", "triplet", "atriplet")
+LOSS_NAMES = (
+    *("softmax", "margin_softmax", "triplet", "atriplet"),  # of 2019's recognition/train.py
+    *("threshold_margin", "intra", "inter", "centre_softmax"),  # of 2019's src/
+    *("sub_centre", "curricularface", "magface", "adaface"),
+)
 NAME_KEYS = frozenset(("network", "dataset", "loss", "num_workers"))  # written by generate_config itself
 ENGINES = ("torch", "mxnet")
 NETWORK_FAMILIES = ("recognition", "src")  # whose networks end in an embedding
@@ -31,13 +35,32 @@ OTHER_KEYS = frozenset(("net_family", "net_name", "max_steps", "ckpt_embedding",
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """The loss; `loss_s` and the margins belong to margin_softmax, `images_per_identity`, `triplet_*` to triplets."""
+    """The loss. `loss_s` is the scale of cosines (all but softmax, centre_softmax and triplets).
+
+    `loss_m1`, `loss_m2` and `loss_m3` are the margins of margin_softmax, intra, inter and sub_centre, `loss_m2` the
+    angle of threshold_margin and curricularface, `loss_m` and `loss_h` adaface's. `loss_la`, `loss_ua` (lengths),
+    `loss_lm`, `loss_um` (angles) and `loss_lambda_g` are magface's. `images_per_identity` and `triplet_*` are the
+    triplets'. See `mxface.losses` for the formulas.
+    """
 
     loss_name: str
     loss_s: float = 64.0
     loss_m1: float = 1.0
     loss_m2: float = 0.0
     loss_m3: float = 0.0
+    loss_easy_margin: bool = False
+    loss_intra_weight: float = 0.0
+    loss_inter_weight: float = 0.0
+    loss_centre_weight: float = 0.003
+    loss_centre_alpha: float = 0.5
+    loss_sub_centres: int = 3
+    loss_la: float = 10.0
+    loss_ua: float = 110.0
+    loss_lm: float = 0.45
+    loss_um: float = 0.8
+    loss_lambda_g: float = 35.0
+    loss_m: float = 0.4
+    loss_h: float = 0.333
     ce_loss: bool = True
     fc7_no_bias: bool = False
     fc7_lr_mult: float = 1.0
@@ -52,6 +75,18 @@ class LossConfig:
         require(self.loss_s > 0, "loss_s", self.loss_s, "a scale above 0")
         require(self.fc7_lr_mult >= 0, "fc7_lr_mult", self.fc7_lr_mult, "a factor of 0 or more")
         require(self.fc7_wd_mult >= 0, "fc7_wd_mult", self.fc7_wd_mult, "a factor of 0 or more")
+        require(self.loss_intra_weight >= 0, "loss_intra_weight", self.loss_intra_weight, "a weight of 0 or more")
+        require(self.loss_inter_weight >= 0, "loss_inter_weight", self.loss_inter_weight, "a weight of 0 or more")
+
+    @property
+    def is_triplet(self) -> bool:
+        """Whether there are no classes in the loss."""
+        return self.loss_name in ("triplet", "atriplet")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether logits are plain products, not cosines."""
+        return self.loss_name in ("softmax", "centre_softmax")
 
 
 @dataclass(frozen=True, kw_only=True)

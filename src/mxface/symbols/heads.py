@@ -66,17 +66,27 @@ def margin_softmax_loss(
     batch_size: int,
     s: float,
     margin: Margin,
+    sub_centres: int = 1,
     ce_loss: bool = True,
     lr_mult: float = 1.0,
     wd_mult: float = 1.0,
 ) -> Symbol:
-    """Softmax over s * cosine, with a margin on the target's. See softmax_loss for the other arguments."""
+    """Softmax over s * cosine, with a margin on the target's. See softmax_loss for the other arguments.
+
+    With `sub_centres` above 1 fc7_weight is (classes, sub-centres, emb_size), and the cosine that to the nearest.
+    """
     if s <= 0 or margin.m1 < 0:
         raise ConfigError(f"loss_s={s} must be above 0 and loss_m1={margin.m1} not below 0")
     with network_names(after=embedding.nodes):
-        weight = sym.L2Normalization(class_weight(num_classes, emb_size, lr_mult, wd_mult), mode="instance")
+        weight = class_weight(num_classes, emb_size, lr_mult, wd_mult, sub_centres)
+        if sub_centres > 1:
+            weight = sym.reshape(weight, shape=(-3, 0))
+        weight = sym.L2Normalization(weight, mode="instance")
         unit = sym.L2Normalization(embedding, mode="instance", name="fc1n") * s
-        logits = sym.FullyConnected(data=unit, weight=weight, no_bias=True, num_hidden=num_classes, name="fc7")
+        num_centres = num_classes * sub_centres
+        logits = sym.FullyConnected(data=unit, weight=weight, no_bias=True, num_hidden=num_centres, name="fc7")
+        if sub_centres > 1:
+            logits = sym.max(sym.reshape(logits, shape=(0, num_classes, sub_centres)), axis=2)
         label = Variable("softmax_label")
         logits = add_margin(logits, label, num_classes, s, margin)
         return outputs(embedding, logits, label, batch_size if ce_loss else None)
@@ -145,8 +155,9 @@ def angular_margin(target: Symbol, s: float, margin: Margin) -> Symbol:
     return cosine * s
 
 
-def class_weight(num_classes: int, emb_size: int, lr_mult: float, wd_mult: float) -> Symbol:
-    return Variable("fc7_weight", shape=(num_classes, emb_size), lr_mult=lr_mult, wd_mult=wd_mult, init=FC7_INIT)
+def class_weight(num_classes: int, emb_size: int, lr_mult: float, wd_mult: float, sub_centres: int = 1) -> Symbol:
+    shape = (num_classes, emb_size) if sub_centres == 1 else (num_classes, sub_centres, emb_size)
+    return Variable("fc7_weight", shape=shape, lr_mult=lr_mult, wd_mult=wd_mult, init=FC7_INIT)
 
 
 def outputs(embedding: Symbol, logits: Symbol, label: Symbol, batch_size: int | None) -> Symbol:

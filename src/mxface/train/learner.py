@@ -18,6 +18,7 @@ from mxface.errors import DataError
 from mxface.graph import Symbol
 from mxface.loaders import Batch
 from mxface.losses import HeadOutput, SoftmaxHead
+from mxface.losses.triplet import TripletHead
 from mxface.lower import export_params, lower
 from mxface.ranks import Ranks
 from mxface.runtime.heap import keep_freed_memory
@@ -88,7 +89,7 @@ class Learner:
         self,
         embedding: Symbol,
         params: Mapping[str, npt.NDArray[np.float32]],
-        head: SoftmaxHead,
+        head: SoftmaxHead | TripletHead,
         config: TrainConfig,
         *,
         device: torch.device,
@@ -131,7 +132,8 @@ class Learner:
 
     def fetch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images (b, 3, H, W) in channels_last order, 0..255, and labels (b,), on the device."""
-        require_labels(batch.label, self.head.config.num_classes)
+        if isinstance(self.head, SoftmaxHead):  # triplets compare labels with one another alone
+            require_labels(batch.label, self.head.config.num_classes)
         return self._images(batch.data), torch.from_numpy(batch.label).to(self.device)
 
     def forward(self, images: Tensor) -> Tensor:

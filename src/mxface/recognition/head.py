@@ -1,0 +1,70 @@
+"""The head of a run: which loss each `loss_name` of the config is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from mxface.losses import HeadConfig, SoftmaxHead
+from mxface.losses.adaface import AdaFace
+from mxface.losses.curricular import CurricularFace
+from mxface.losses.intra import IntraMargin
+from mxface.losses.magface import MagFace
+from mxface.losses.margin import MarginRule
+from mxface.losses.threshold import ThresholdMargin
+from mxface.losses.triplet import TripletHead, TripletKind
+from mxface.ranks import Ranks
+from mxface.recognition.config import LossConfig, RunConfig
+
+Rule = Callable[[LossConfig], MarginRule]
+
+RULES: Mapping[str, Rule] = {
+    "threshold_margin": lambda loss: ThresholdMargin(loss.loss_m2, easy=loss.loss_easy_margin),
+    "intra": lambda loss: IntraMargin(loss.loss_m1, loss.loss_m2, loss.loss_m3, weight=loss.loss_intra_weight),
+    "curricularface": lambda loss: CurricularFace(loss.loss_m2),
+    "magface": lambda loss: MagFace(
+        l_a=loss.loss_la, u_a=loss.loss_ua, l_m=loss.loss_lm, u_m=loss.loss_um, lambda_g=loss.loss_lambda_g
+    ),
+    "adaface": lambda loss: AdaFace(loss.loss_m, loss.loss_h),
+}
+"""The losses that are more than the margin of m1, m2 and m3."""
+
+
+def build_head(run: RunConfig, num_classes: int, ranks: Ranks) -> SoftmaxHead | TripletHead:
+    """The head of this rank at its start."""
+    loss, train = run.loss, run.train
+    if loss.is_triplet:
+        kind: TripletKind = "triplet" if loss.loss_name == "triplet" else "atriplet"
+        return TripletHead(alpha=loss.triplet_alpha, kind=kind, ranks=ranks)
+    rule = RULES.get(loss.loss_name)
+    return SoftmaxHead(
+        head_config(loss, num_classes, run.network.emb_size),
+        generator=torch.Generator().manual_seed(train.seed),
+        product_dtype=torch.bfloat16 if train.head_dtype == "bf16" else None,
+        ranks=ranks,
+        sample_rate=train.sample_rate,
+        seed=train.seed,
+        rule=None if rule is None else rule(loss),
+    )
+
+
+def head_config(loss: LossConfig, num_classes: int, emb_size: int) -> HeadConfig:
+    """The head that goes with a loss over classes."""
+    added: dict[str, dict[str, Any]] = {
+        "sub_centre": {"sub_centres": loss.loss_sub_centres},
+        "inter": {"inter_weight": loss.loss_inter_weight},
+        "centre_softmax": {"centre_weight": loss.loss_centre_weight, "centre_alpha": loss.loss_centre_alpha},
+    }
+    return HeadConfig(
+        num_classes=num_classes,
+        emb_size=emb_size,
+        kind="softmax" if loss.is_plain else "margin_softmax",
+        s=loss.loss_s,
+        m1=loss.loss_m1,
+        m2=loss.loss_m2,
+        m3=loss.loss_m3,
+        no_bias=loss.fc7_no_bias,
+        **added.get(loss.loss_name, {}),
+    )
