@@ -91,7 +91,6 @@ def test_fc7_multipliers_without_effect_warn(config: Path, caplog: pytest.LogCap
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--loss", "triplet"), "triplet losses are not built yet"),
         (("--kvstore", "dist_sync"), "--kvstore dist_sync: only 'device' and 'local'"),
         (("--lr-steps", ""), "lr_steps is '': expected batch numbers"),
         (("--lr", "0"), "lr is 0.0: expected a learning rate above 0"),

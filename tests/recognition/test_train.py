@@ -220,7 +220,6 @@ def test_what_keeps_a_run_from_saving_is_said_at_once(train: Train, caplog: pyte
         (("--per-batch-size", 100), "", "batch size 100 is more than the 24 images"),
         (("--device", "tpu"), "", "--device tpu: expected cpu, cuda or cuda:N"),
         ((), "network.tiny.net_name = 'fnowhere'", "no network 'fnowhere'; choose one of"),
-        (("--loss", "atriplet"), "", "triplet losses are not built yet"),
         ((), "dataset.tiny.dataset_path = '.'\ndataset.tiny.num_classes = None", "num_classes is not set"),
         ((), "dataset.tiny.dataset_path = '.'", r"train\.rec: no such file; pack the images"),
     ],

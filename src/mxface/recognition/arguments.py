@@ -236,10 +236,6 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
             f"--kvstore {flags.kvstore}: only 'device' and 'local' work, and are the same; several machines: torchrun"
         )
     loss = read_part(LossConfig, {**settings, "fc7_no_bias": True} if parall else settings)
-    if loss.loss_name.endswith("triplet"):
-        raise ConfigError(
-            f"--loss {flags.loss}: triplet losses are not built yet; softmax and the margin_softmax losses are"
-        )
     if flags.wd_scope == "all" and (loss.fc7_lr_mult, loss.fc7_wd_mult) != (1.0, 1.0):
         log.warning(
             "fc7_lr_mult %s and fc7_wd_mult %s have no effect, as in 2019; --wd-scope weights makes them count",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -24,6 +25,7 @@ from mxface.graph import Symbol, load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
 from mxface.loaders import RecordDataset, TrainLoader
 from mxface.losses.softmax_head import SHARDED
+from mxface.losses.triplet_mining import MiningConfig, TripletBags
 from mxface.ranks import Ranks
 from mxface.recognition.arguments import Arguments, parse_arguments
 from mxface.recognition.config import DataConfig, RunConfig
@@ -35,11 +37,12 @@ from mxface.train.judge import Judge
 from mxface.train.launcher import is_launched, launch, same_command, telling_the_launcher
 from mxface.train.learner import Trainee
 from mxface.train.log import BatchReport, RunLog
-from mxface.train.loop import fit
+from mxface.train.loop import Batches, fit
 from mxface.train.process_group import Place, find_place, joined, log_as_rank, quiet, require_agreement
 from mxface.train.progress import Progress
 from mxface.train.resume import RunState
 from mxface.train.state import StateFolder
+from mxface.train.triplet_rounds import TripletRounds
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +144,8 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
         if run.count_flops:
             height, width, channels = run.data.image_shape
             say("Network FLOPs:", flops_text(count_flops(embedding, data=(1, channels, height, width))))
-        loader = stack.enter_context(contextlib.closing(build_loader(run, session)))
+        loader, place = build_batches(run, learner, session)
+        stack.enter_context(contextlib.closing(loader))
         pair_sets = load_pair_sets(run.data, say=say)
         warn_if_nothing_is_saved(run, pair_sets)
 
@@ -149,7 +153,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
         states = StateFolder(run.prefix.parent / "state", ranks)
         setting = {"global_batch": run.train.batch_size, "ranks": ranks.count}
         sharded = {f"head/{name}": num_classes for name in SHARDED}
-        state = RunState(states, learner, progress, rule, identity, setting=setting, sharded=sharded)
+        state = RunState(states, learner, progress, rule, identity, setting=setting, place=place, sharded=sharded)
         if run.resume:
             resumed = state.resume()
             nothing = f"no training state beside {run.prefix}: starting at the beginning"
@@ -170,7 +174,8 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
             run_log,
             batch_size=run.train.batch_size,
             frequent=run.train.frequent,
-            with_lossvalue=run.loss.ce_loss,
+            with_lossvalue=run.loss.ce_loss or run.loss.is_triplet,
+            with_accuracy=not run.loss.is_triplet,
             parall_verbose=run.train.verbose if run.parall else 0,
         )
         fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=session.stop)
@@ -222,6 +227,47 @@ def find_num_classes(data: DataConfig, *, say: Callable[..., object] = print) ->
     return data.num_classes
 
 
+def build_batches(run: RunConfig, learner: Trainee, session: Session) -> tuple[Batches, dict[str, Tensor]]:
+    """What is trained on, and the tensors that belong to the place in it."""
+    loader = build_loader(run, session)
+    if not run.loss.is_triplet:
+        return loader, {}
+    rounds = build_rounds(run, loader, learner, session)
+    return rounds, rounds.tensors()
+
+
+def build_rounds(run: RunConfig, loader: TrainLoader, learner: Trainee, session: Session) -> TripletRounds:
+    """Rounds of triplets, mined by `learner` from the images that `loader` has."""
+    loss, dataset, size = run.loss, loader.dataset, run.train.batch_size
+    bags = TripletBags(
+        dataset.labels,
+        images_per_identity=loss.images_per_identity,
+        bag_size=loss.triplet_bag_size,
+        seed=run.train.seed,
+    )
+    session.say("images_per_identity", loss.images_per_identity)
+    session.say(len(dataset.images_per_identity()))
+    session.say("triplet_seq", bags.images_per_pass)
+    mining = MiningConfig(
+        alpha=loss.triplet_alpha,
+        max_ap=loss.triplet_max_ap,
+        batch_size=size,
+        per_batch_size=size // (len(session.contexts) or session.ranks.count),
+        seed=run.train.seed,
+    )
+    height, width, channels = run.data.image_shape
+    plain = TrainLoader(
+        dataset,
+        batch_size=size,
+        image_shape=(height, width, channels),
+        seed=run.train.seed,
+        rand_mirror=False,
+        threads=loader.threads,
+        damaged_limit=run.max_damaged,
+    )
+    return TripletRounds(loader, plain, learner, bags, mining, say=session.say)
+
+
 def build_loader(run: RunConfig, session: Session) -> TrainLoader:
     """This rank's rows of the batches of `train.rec`, with 2019's lines about it."""
     data = run.data
@@ -240,7 +286,8 @@ def build_loader(run: RunConfig, session: Session) -> TrainLoader:
         seed=run.train.seed,
         rand_mirror=data.data_rand_mirror,
         cutoff=data.data_cutoff,
-        color=data.data_color,
+        cutoff_share=1.0 if run.loss.is_triplet else 0.5,  # 2019's iterators differed in this
+        color=0 if run.loss.is_triplet else data.data_color,
         rank=session.ranks.rank,
         num_ranks=session.ranks.count,
         threads=run.threads or max(1, usable_cpus() // session.place.local_count),

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from mxface.train.event_file import EventFile
 from mxface.train.learner import TrainedBatch
 from mxface.train.metrics import AccMetric, LossValueMetric, Metric, Speedometer, epoch_lines
 from mxface.train.progress import Progress
@@ -30,7 +30,7 @@ class RunLog:
 
     def __init__(self, say: Callable[[str], object], folder: Path | None, *, first_step: int, max_steps: int) -> None:
         self.say = say
-        self._writer = SummaryWriter(folder, purge_step=first_step + 1) if folder else None
+        self._writer = EventFile(folder, first_step=first_step + 1) if folder else None
         self._bar = tqdm(
             total=max_steps + 1 if max_steps else None,
             initial=first_step,
@@ -62,7 +62,7 @@ class RunLog:
         """Figures after batch `step`."""
         if self._writer:
             for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
+                self._writer.scalar(step, name, value)
 
 
 class BatchReport:
@@ -72,16 +72,25 @@ class BatchReport:
     """
 
     def __init__(
-        self, log: RunLog, *, batch_size: int, frequent: int, with_lossvalue: bool, parall_verbose: int = 0
+        self,
+        log: RunLog,
+        *,
+        batch_size: int,
+        frequent: int,
+        with_lossvalue: bool,
+        with_accuracy: bool = True,
+        parall_verbose: int = 0,
     ) -> None:
         self._log = log
         self._batch_size = batch_size
         self._frequent = frequent
         self._speedometer = Speedometer(batch_size, frequent)
-        self._metrics: list[Metric] = [AccMetric(), LossValueMetric()] if with_lossvalue else [AccMetric()]
         self._parall_verbose = parall_verbose
-        if parall_verbose:
-            self._metrics = []
+        self._metrics: list[Metric] = []
+        if with_accuracy and not parall_verbose:
+            self._metrics.append(AccMetric())
+        if with_lossvalue and not parall_verbose:
+            self._metrics.append(LossValueMetric())
         self._window: dict[str, Metric] = {"train/accuracy": AccMetric(), "train/loss": LossValueMetric()}
         self._window_started = self._epoch_started = time.perf_counter()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mxface.loaders import TrainLoader
+from collections.abc import Iterator
+from typing import Protocol
+
+from mxface.loaders import Batch, RecordDataset
 from mxface.losses import HeadOutput
 from mxface.ranks import Ranks
 from mxface.train.config import TrainConfig
@@ -15,9 +18,21 @@ from mxface.train.resume import RunState
 from mxface.train.schedule import StepSchedule
 
 
+class Batches(Protocol):
+    """What is trained on: the epochs of a `TrainLoader`, or rounds of triplets."""
+
+    dataset: RecordDataset
+
+    def epoch(self, epoch: int, start_image: int = 0) -> Iterator[Batch]:
+        """This rank's rows of the batches of an epoch, from the image at position `start_image` on."""
+
+    def close(self) -> None:
+        """End what reads ahead."""
+
+
 def fit(
     learner: Trainee,
-    loader: TrainLoader,
+    loader: Batches,
     config: TrainConfig,
     *,
     progress: Progress,
