@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from mxface.formats.atomic import atomic_write
+from mxface.errors import SaveError
+from mxface.formats.atomic import atomic_write, sweep
 
 
 def test_whole_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -75,3 +77,21 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"folder'$"), atomic_write(tmp_path / "folder") as file:
         file.write(b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_full_disk_is_said_with_the_name_that_the_user_knows(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(b"old")
+    with pytest.raises(SaveError) as caught, atomic_write(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value) == f"{path}: cannot be written (No space left on device); free some space there"
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sweep_removes_what_a_kill_left_of_these_files_alone(tmp_path: Path) -> None:
+    for name in (".model-0001.params.1a2b3c4d.tmp", ".model-symbol.json.00ff00ff.tmp", ".other-0001.params.1a.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "model-0001.params").write_bytes(b"whole")
+    sweep(tmp_path / "model-")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other-0001.params.1a.tmp", "model-0001.params"]

@@ -7,11 +7,17 @@ renamed over the target; when it raises they are deleted. A symbolic link stays;
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from mxface.errors import SaveError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -34,8 +40,20 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
             temporary.unlink(missing_ok=True)
         if isinstance(exc, OSError) and exc.filename == str(temporary):
             raise type(exc)(exc.errno, exc.strerror, str(target)) from exc  # the name that the user knows
+        if isinstance(exc, OSError) and exc.errno in NO_SPACE:
+            raise SaveError(f"{target}: cannot be written ({exc.strerror}); free some space there") from exc
         raise
     sync_folder(target.parent)
+
+
+def sweep(target: str | os.PathLike[str]) -> None:
+    """Remove the temporary files of this target, or of all whose names begin with it, that a killed process left.
+
+    Not while another process writes there.
+    """
+    path = Path(os.path.realpath(target))
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

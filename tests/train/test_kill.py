@@ -1,0 +1,213 @@
+"""What the real command leaves behind when it ends badly: whole files always, and a resumed run that nobody notices.
+
+kill -9 at random moments, of the whole run or of one of its ranks; a full disk.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import re
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from tests.support.training import write_tiny_config, write_tiny_set
+
+from mxface.formats.checkpoint import list_epochs, params_path
+from mxface.graph import load_checkpoint
+from mxface.recognition.train import main
+from mxface.train.model_of_state import read_tables
+from mxface.train.state import StateFolder
+from mxface.train.state_files import read_metadata, stored_tensors
+
+BATCHES_PER_EPOCH, STEPS = 3, 21
+FLAGS = ["--network", "tiny", "--dataset", "tiny", "--threads", "1", "--state-steps", "1", "--frequent", "1"]
+FLAGS += ["--ckpt", "2", "--verbose", "5"]
+PATIENCE_S = 120.0
+
+
+class Run:
+    """A run of the command in a folder, which is killed and started again; `log` is its output so far."""
+
+    def __init__(self, workplace: Path, name: str) -> None:
+        self.workplace, self.name = workplace, name
+        self.folder = workplace / name / "tiny-arcface-tiny"
+        self.log = workplace / f"{name}.log"
+        self.states = StateFolder(self.folder / "state")
+
+    def start(self, *more: str) -> BaseProcess:
+        """The command in a new process, forked from one that has imported everything."""
+        flags = [*FLAGS, "--models-root", self.name, "--resume", *more]
+        process = multiprocessing.get_context("forkserver").Process(  # type: ignore[attr-defined]
+            target=train_here, args=(flags, self.workplace, self.log)
+        )
+        process.start()
+        return process
+
+    def tables(self) -> dict[str, torch.Tensor]:
+        """Everything that the newest state holds."""
+        return whole_state(self.states.list_states()[-1])
+
+    def newest_step(self) -> int:
+        """Of the newest state; 0 where there is none."""
+        return max((int(path.name[5:]) for path in self.states.list_states()), default=0)
+
+    def require_whole(self) -> None:
+        """Whatever lies in the folder can be read, and no more than one step is lost."""
+        for state in self.states.list_states():
+            whole_state(state)
+        for epoch in list_epochs(self.folder / "model"):
+            checkpoint = load_checkpoint(self.folder / "model", epoch)
+            assert {*checkpoint.arg_params, "data"} == set(checkpoint.symbol.list_arguments())
+        trained = [
+            int(epoch) * BATCHES_PER_EPOCH + int(batch) + 1
+            for epoch, batch in re.findall(r"Epoch\[(\d+)\] Batch \[\d+-(\d+)\]", self.log.read_text())
+        ]
+        assert self.newest_step() >= max(trained, default=0) - 1
+
+
+def train_here(flags: list[str], folder: Path, log: Path) -> None:
+    """The command in this process, its output behind `log`."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.chdir(folder)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.exit(main(flags))
+
+
+def whole_state(state: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a state, its bytes checked."""
+    return read_tables(state, list(stored_tensors(read_metadata(state))), state)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with config.py and a data set."""
+    folder = tmp_path_factory.mktemp("workplace")
+    more = f"\ndataset.tiny.max_steps = {STEPS - 1}\n"
+    write_tiny_config(folder / "config.py", write_tiny_set(folder / "tiny"), more=more)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["mxface.recognition.train"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def never_killed(workplace: Path) -> Run:
+    """The run that the others must equal."""
+    run = Run(workplace, "never_killed")
+    process = run.start()
+    process.join(PATIENCE_S)
+    assert process.exitcode == 0, run.log.read_text()
+    assert run.newest_step() == STEPS
+    return run
+
+
+def wait_for(event: Callable[[], bool], process: BaseProcess) -> None:
+    """Until the event, or the process has ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not event() and process.is_alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+
+
+def wait_for_a_moment(kind: int, run: Run, process: BaseProcess, rng: random.Random) -> None:
+    """Three kinds: while a state is written, while it trains, and anywhere from the start of the process."""
+    if kind == 0:
+        begun = run.newest_step()
+        wait_for(lambda: run.newest_step() > begun, process)
+        wait_for(lambda: any((run.folder / "state").glob(".step-*")), process)
+        time.sleep(rng.uniform(0, 0.01))
+    elif kind == 1:
+        said = len(run.log.read_text()) if run.log.exists() else 0
+        wait_for(lambda: run.log.exists() and "call reset()" in run.log.read_text()[said:], process)
+        time.sleep(rng.uniform(0, 1.0))
+    else:
+        time.sleep(rng.uniform(0, 2.0))
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_equals_never_killed(workplace: Path, never_killed: Run, kills: int) -> None:
+    rng = random.Random(kills)
+    run, ended = Run(workplace, f"killed-{kills}"), 0
+    for number in range(kills):
+        process = run.start()
+        wait_for_a_moment(number % 3, run, process, rng)
+        seen = run.newest_step()
+        process.kill()
+        process.join(PATIENCE_S)
+        assert process.exitcode in (0, -signal.SIGKILL), run.log.read_text()
+        run.require_whole()
+        assert run.newest_step() >= seen
+        if run.newest_step() == STEPS:
+            require_equal(run, never_killed)
+            ended += 1
+            run = Run(workplace, f"killed-{kills}-{ended}")
+    process = run.start()
+    process.join(PATIENCE_S)
+    assert process.exitcode == 0, run.log.read_text()
+    require_equal(run, never_killed)
+    left = [path.name for path in run.folder.rglob("*.tmp")]
+    assert left == []
+
+
+def require_equal(run: Run, other: Run) -> None:
+    """The same bits in the last state and in every model file."""
+    ours, theirs = run.tables(), other.tables()
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    epochs = list_epochs(other.folder / "model")
+    assert list_epochs(run.folder / "model") == epochs == [1, 2, 3, 4]
+    for epoch in epochs:
+        paths = (params_path(folder / "model", epoch) for folder in (run.folder, other.folder))
+        assert len({path.read_bytes() for path in paths}) == 1
+
+
+def test_a_full_disk_leaves_the_last_state_whole(workplace: Path) -> None:
+    run = Run(workplace, "full")
+    process = run.start()
+    wait_for(lambda: run.newest_step() >= 2, process)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1 << 22, 1 << 22))  # a model fits, a state does not
+    process.join(PATIENCE_S)
+    said = run.log.read_text()
+    assert (process.exitcode, "Traceback" in said) == (1, False), said
+    last = run.newest_step()
+    folder = Path("full/tiny-arcface-tiny/state")
+    assert said.splitlines()[-1].endswith(
+        f"error: {folder}/step-{last + 1:08d}: cannot be written (File too large); "
+        f"free some space or make the folder writable; --resume then goes on from step-{last:08d}"
+    )
+    assert [path.name for path in (run.folder / "state").iterdir() if path.name.startswith(".")] == []
+    run.require_whole()
+
+
+def test_one_of_two_ranks_is_killed(workplace: Path) -> None:
+    """The run ends with a word, the states are whole, and it goes on on one rank."""
+    run = Run(workplace, "ranks")
+    process = run.start("--ranks", "2", "--per-batch-size", "4")
+    wait_for(lambda: run.newest_step() >= 3, process)
+    ranks = psutil.Process(process.pid).children()
+    assert len(ranks) == 2
+    ranks[1].kill()
+    process.join(PATIENCE_S)
+    said = run.log.read_text()
+    assert (process.exitcode, "Traceback" in said) == (1, False), said
+    assert re.search(r"error: rank 1 .*SIGKILL", said.splitlines()[-1]), said
+    run.require_whole()
+    killed_at = run.newest_step()
+    process = run.start()
+    process.join(PATIENCE_S)
+    said = run.log.read_text()
+    assert process.exitcode == 0, said
+    assert f"step-{killed_at:08d}: goes on at image" in said
+    assert f"batch {killed_at + 1}; ranks 1, was 2\n" in said
+    assert run.newest_step() == STEPS
