@@ -1,4 +1,5 @@
-"""Reading and decoding a `.rec` of LFW against 2019's loop over mx.recordio and mx.image; parsing a large index.
+"""Batches of a `.rec` of LFW against 2019's loop over mx.recordio and mx.image, plain and with colour jitter, by thread
+and by process; parsing a large index.
 
     .venv/bin/python bench/bench_data.py
 
@@ -14,7 +15,9 @@ import random
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,13 +32,21 @@ BATCHES_PER_BLOCK = 20
 INDEX_LINES = 5_822_653  # as many images as faces_emore has
 
 
-def loader_batches(rec: Path) -> Callable[[], int]:
-    """The product: shuffled, mirrored uint8 batches by one thread."""
+def serve_loader(rec: Path, *, color: int = 0, workers: int = 0) -> int:
+    """The product: shuffled, mirrored batches by one thread, or by one process of its own."""
     from mxface.loaders import RecordDataset, TrainLoader
 
-    loader = TrainLoader(RecordDataset(rec), batch_size=BATCH, threads=1)
+    loader = TrainLoader(RecordDataset(rec), batch_size=BATCH, threads=1, workers=workers, color=color)
     batches = endless(loader.epoch)
-    return lambda: sum(len(batch.data) for batch in islice(batches, BATCHES_PER_BLOCK))
+    next(batches)
+
+    def cpu_s() -> float:
+        """Of this process and its worker, whose single thread's nanoseconds are in /proc."""
+        pids = loader._pool.pids if loader._pool else []
+        of_workers = sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids)
+        return time.process_time() + of_workers / 1e9
+
+    return serve(lambda: sum(len(batch.data) for batch in islice(batches, BATCHES_PER_BLOCK)), warm_up=1, cpu_s=cpu_s)
 
 
 def decode_only(rec: Path) -> Callable[[], int]:
@@ -55,9 +66,11 @@ def decode_only(rec: Path) -> Callable[[], int]:
     return work
 
 
-def loop_of_2019(rec: Path) -> Callable[[], int]:
-    """The per-image loop of 2019's iterator: read_idx, unpack, imdecode, mirror, float, transpose."""
+def loop_of_2019(rec: Path, *, color: int = 0) -> Callable[[], int]:
+    """The per-image loop of 2019's iterator: read_idx, unpack, imdecode, mirror, colour jitter, float, transpose."""
     import mxnet as mx
+
+    jitter = mx.image.ColorJitterAug(0.125, 0.125, 0.125)
 
     records = mx.recordio.MXIndexedRecordIO(str(rec.with_suffix(".idx")), str(rec), "r")
     header, _ = mx.recordio.unpack(records.read_idx(0))
@@ -72,6 +85,8 @@ def loop_of_2019(rec: Path) -> Callable[[], int]:
                 image = mx.image.imdecode(encoded)
                 if random.random() < 0.5:
                     image = mx.nd.flip(image, axis=1)
+                if color:
+                    image = jitter(image.astype("float32"))
                 data[row][:] = mx.nd.transpose(image.astype("float32"), axes=(2, 0, 1))
                 label[row][:] = header.label[0]
             data.wait_to_read()
@@ -109,12 +124,16 @@ def endless(epoch: Callable[[int], Iterator[Any]]) -> Iterator[Any]:
         number += 1
 
 
-SIDES = {
-    "mxface": loader_batches,
-    "decode": decode_only,
-    "loop-of-2019": loop_of_2019,
-    "mxface-index": our_index,
-    "mx.recordio-index": index_of_2019,
+SIDES: dict[str, Callable[[Path], int]] = {
+    "mxface": serve_loader,
+    "mxface-process": partial(serve_loader, workers=1),
+    "decode": lambda rec: serve(decode_only(rec), warm_up=1),
+    "loop-of-2019": lambda rec: serve(loop_of_2019(rec), warm_up=1),
+    "mxface-color": partial(serve_loader, color=1),
+    "mxface-color-process": partial(serve_loader, color=1, workers=1),
+    "loop-of-2019-color": lambda rec: serve(loop_of_2019(rec, color=1), warm_up=1),
+    "mxface-index": lambda index: serve(our_index(index), warm_up=1),
+    "mx.recordio-index": lambda index: serve(index_of_2019(index), warm_up=1),
 }
 
 
@@ -151,12 +170,15 @@ def main() -> int:
     parser.add_argument("--file", type=Path, help="(internal) the file to work on")
     args = parser.parse_args()
     if args.side:
-        return serve(SIDES[args.side](args.file), warm_up=1)
+        return SIDES[args.side](args.file)
     with tempfile.TemporaryDirectory() as folder:
         rec = pack_lfw(Path(folder))
-        images = [side(name, rec) for name in ("mxface", "decode", "loop-of-2019")]
+        images = [side(name, rec) for name in ("mxface", "mxface-process", "decode", "loop-of-2019")]
         title = f"\n{rec.stat().st_size / 1e6:.1f} MB of LFW, batch {BATCH}, mirror, one thread"
         print_table(compare(images, rounds=args.rounds), baseline="loop-of-2019", unit="images", title=title)
+        colours = [side(name, rec) for name in ("mxface-color", "mxface-color-process", "decode", "loop-of-2019-color")]
+        title = f"\nthe same with colour jitter, batch {BATCH}"
+        print_table(compare(colours, rounds=args.rounds), baseline="loop-of-2019-color", unit="images", title=title)
         index = write_large_index(Path(folder) / "large.idx")
         indices = [side(name, index) for name in ("mxface-index", "mx.recordio-index")]
         title = f"\nan index of {INDEX_LINES:,} lines"

@@ -73,20 +73,21 @@ class Block:
         return self.items / self.cpu_s
 
 
-def serve(work: Callable[[], int], *, warm_up: int = 2) -> int:
+def serve(work: Callable[[], int], *, warm_up: int = 2, cpu_s: Callable[[], float] = time.process_time) -> int:
     """In a side's process: answer every line on stdin with the cost of one `work()`, which returns its number of items.
 
-    Returns the exit status. Anything that `work` prints would break the protocol: log to stderr.
+    `cpu_s` reads the clock of CPU seconds; the usual one counts this process with its threads, but no child that runs
+    on. Returns the exit status. Anything that `work` prints would break the protocol: log to stderr.
     """
     for _ in range(warm_up):
         work()
     print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), cpu_s()
         items = work()
         block = {
             "items": items,
-            "cpu_s": time.process_time() - cpu,
+            "cpu_s": cpu_s() - cpu,
             "wall_s": time.perf_counter() - wall,
             "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
