@@ -286,6 +286,61 @@ loss.combined.loss_m1 = 1.0
 loss.combined.loss_m2 = 0.3
 loss.combined.loss_m3 = 0.2
 
+loss.threshold = edict()  # ArcFace that keeps falling beyond 180 degrees (src/train_softmax.py's loss type 4)
+loss.threshold.loss_name = "threshold_margin"
+loss.threshold.loss_s = 64.0
+loss.threshold.loss_m2 = 0.5
+loss.threshold.loss_easy_margin = False
+
+loss.easy_margin = edict()  # ArcFace within 90 degrees, no margin beyond (type 4 with --easy-margin 1)
+loss.easy_margin.loss_name = "threshold_margin"
+loss.easy_margin.loss_s = 64.0
+loss.easy_margin.loss_m2 = 0.5
+loss.easy_margin.loss_easy_margin = True
+
+loss.intra = edict()  # ArcFace and the mean angle to the own centre, in half turns (type 6)
+loss.intra.loss_name = "intra"
+loss.intra.loss_s = 64.0
+loss.intra.loss_m2 = 0.5
+loss.intra.loss_intra_weight = 1.0
+
+loss.inter = edict()  # ArcFace and the mean cosine between centres (type 7); all classes, so no --sample-rate
+loss.inter.loss_name = "inter"
+loss.inter.loss_s = 64.0
+loss.inter.loss_m2 = 0.5
+loss.inter.loss_inter_weight = 1.0
+
+loss.centre = edict()  # softmax and the distances to the mean of the class (Wen et al. 2016)
+loss.centre.loss_name = "centre_softmax"
+loss.centre.loss_centre_weight = 0.003
+loss.centre.loss_centre_alpha = 0.5
+
+loss.sub_centre = edict()  # ArcFace to the nearest of several centres a class, for noisy data (Deng et al. 2020)
+loss.sub_centre.loss_name = "sub_centre"
+loss.sub_centre.loss_s = 64.0
+loss.sub_centre.loss_m2 = 0.5
+loss.sub_centre.loss_sub_centres = 3
+
+loss.curricularface = edict()  # ArcFace, and harder negatives count more as training goes on (Huang et al. 2020)
+loss.curricularface.loss_name = "curricularface"
+loss.curricularface.loss_s = 64.0
+loss.curricularface.loss_m2 = 0.5
+
+loss.magface = edict()  # an angle that grows with the embedding's length, which tells quality (Meng et al. 2021)
+loss.magface.loss_name = "magface"
+loss.magface.loss_s = 64.0
+loss.magface.loss_la = 10.0  # lengths from la to ua have angles from lm to um
+loss.magface.loss_ua = 110.0
+loss.magface.loss_lm = 0.45
+loss.magface.loss_um = 0.8
+loss.magface.loss_lambda_g = 35.0  # the weight of the reward for length
+
+loss.adaface = edict()  # between CosFace and ArcFace by the embedding's length, for poor images (Kim et al. 2022)
+loss.adaface.loss_name = "adaface"
+loss.adaface.loss_s = 64.0
+loss.adaface.loss_m = 0.4
+loss.adaface.loss_h = 0.333
+
 loss.triplet = edict()
 loss.triplet.loss_name = "triplet"
 loss.triplet.images_per_identity = 5
