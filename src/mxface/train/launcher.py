@@ -137,7 +137,8 @@ def _account(ranks: Sequence[subprocess.Popen[bytes]], failed: Sequence[int], fo
     silent = [rank for rank in failed if rank not in words]
     if silent:
         return RankError(f"rank {silent[0]} of {len(ranks)} {_manner(ranks[silent[0]].returncode)}; {WAY_OUT}")
-    return RankError(words[failed[0]].removeprefix(LOST))
+    hanging = [f"rank {rank}" for rank in range(len(ranks)) if rank not in failed]
+    return RankError(f"{', '.join(hanging) or 'a rank'} does not answer; {words[failed[0]].removeprefix(LOST)}")
 
 
 def _manner(status: int) -> str:
