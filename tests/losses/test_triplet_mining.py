@@ -221,6 +221,19 @@ def test_rounds_follow_from_the_bag_they_begin_with() -> None:
     assert run(seed=8)[0].order.tolist() != first.order.tolist()
 
 
+def test_rows_that_are_not_numbers_are_never_chosen() -> None:
+    """The loader's way to say that an image is damaged."""
+    damaged = np.arange(0, len(LABELS), 5)
+    table = embeddings(LABELS)
+    table[damaged] = torch.nan
+    mined = mine(make_bags(), lambda positions: table[positions], MiningConfig(**CONFIG), first_bag=0)
+    assert not np.isin(mined.order, damaged).any()
+    assert len(mined.order) >= 2 * CONFIG["batch_size"]
+    table[1:] = table[1]  # all but one alike
+    with pytest.raises(DataError, match="the embedding has collapsed to one point"):
+        mine(make_bags(), lambda positions: table[positions], MiningConfig(**CONFIG), first_bag=0)
+
+
 def test_a_larger_batch_takes_more_bags() -> None:
     assert len(run(batch_size=240)[1]) > len(run(batch_size=12)[1])
 

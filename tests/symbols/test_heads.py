@@ -56,6 +56,52 @@ def test_without_ce_loss(name: str) -> None:
     assert loss_graph(name, ce_loss=False).list_outputs() == ["blockgrad0_output", "softmax_output"]
 
 
+def sub_centre_graph() -> Symbol:
+    return margin_softmax_loss(Variable("embedding"), **SIZES, s=SCALE, margin=MARGINS["arcface"], sub_centres=3)
+
+
+def sub_centre_problem() -> Arrays:
+    rng = np.random.default_rng(0)
+    embedding, weight = rng.standard_normal((8, 16)), rng.standard_normal((10, 3, 16))
+    label = rng.integers(10, size=8)
+    embedding += weight[label, 1]
+    return {
+        name: np.asarray(values, dtype=np.float32)
+        for name, values in (("embedding", embedding), ("fc7_weight", weight), ("softmax_label", label))
+    }
+
+
+def test_sub_centres_in_shapes() -> None:
+    arguments, outputs, _ = sub_centre_graph().infer_shape(embedding=(8, 16))
+    assert arguments == {"embedding": (8, 16), "fc7_weight": (10, 3, 16), "softmax_label": (8,)}
+    assert outputs == [(8, 16), (8, 10), (1,)]
+
+
+@pytest.mark.mxnet
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_real_mxnet_trains_sub_centres_as_the_head_does() -> None:
+    import mxnet as mx
+    import torch
+
+    from mxface.losses import HeadConfig, SoftmaxHead
+
+    problem = sub_centre_problem()
+    symbol = mx.sym.load_json(sub_centre_graph().tojson())
+    values = {name: mx.nd.array(array) for name, array in problem.items()}
+    gradients = {name: mx.nd.zeros(values[name].shape) for name in ("embedding", "fc7_weight")}
+    executor = symbol.bind(mx.cpu(), values, args_grad=gradients)
+    cross_entropy = executor.forward(is_train=True)[2].asnumpy()
+    executor.backward()
+    head = SoftmaxHead(HeadConfig(num_classes=10, emb_size=16, s=SCALE, m2=0.5, sub_centres=3))
+    head.load_state_dict({"fc7_weight": torch.from_numpy(problem["fc7_weight"])}, strict=False)
+    label = torch.from_numpy(problem["softmax_label"]).long()
+    output, gradient = head.step(torch.from_numpy(problem["embedding"]), label, lr=1.0, momentum=0.0, wd=0.0)
+    np.testing.assert_allclose(output.loss.item(), cross_entropy.item(), rtol=1e-4)
+    np.testing.assert_allclose(gradient.numpy(), gradients["embedding"].asnumpy(), rtol=1e-4, atol=1e-5)
+    moved = -head.fc7_weight_momentum.numpy()
+    np.testing.assert_allclose(moved, gradients["fc7_weight"].asnumpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_the_class_weights_are_noted_as_in_2019(oracle: Path) -> None:
     """oracle/runs/optim holds the end of a training graph: fc7 with its multipliers and initialiser."""
     stored = {node.name: node.attrs for node in load_symbol(oracle / "runs" / "optim" / "net-symbol.json").nodes}

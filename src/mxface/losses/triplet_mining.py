@@ -17,6 +17,7 @@ A training loop joins it so, once for each epoch (`bag` counts on from round to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -234,7 +235,9 @@ class Mined(NamedTuple):
 def mine(bags: TripletBags, embed: Embed, config: MiningConfig, *, first_bag: int) -> Mined:
     """Go through bags until there are images for two batches; each bag is embedded once, with the network as it is.
 
-    `embed` is given positions in the data set (n,) and returns their raw embeddings (n, D), the same on every rank.
+    `embed` is given positions in the data set (n,) and returns their raw embeddings (n, D), the same on every rank; a
+    row that is not finite, of a damaged image, is never chosen.
+
     Raises DataError, with numbers and ways out, when several bags in a row give too few triplets for one slice of a
     batch.
     """
@@ -268,8 +271,11 @@ def batch_slices(triplets: Ints, per_batch_size: int) -> Iterator[Ints]:
 
 
 def mean_distance(units: Tensor) -> float:
-    """Mean of |x - y|^2 over all pairs of unit rows (n, D)."""
+    """Mean of |x - y|^2 over all pairs of those unit rows (n, D) that are finite; NaN where there are none."""
+    units = units[torch.isfinite(units).all(dim=1)]
     count = len(units)
+    if count < 2:
+        return math.nan
     return float(2 - 2 * (units.double().sum(dim=0).square().sum() - count) / (count * (count - 1)))
 
 
@@ -281,12 +287,12 @@ def explain_barren(units: Tensor, labels: Ints, triplets: int, config: MiningCon
         f"{BARREN_BAGS} bags of {len(labels)} images in a row gave no slice of {config.per_batch_size // 3} triplets "
         f"(the last one {triplets}, of {len(anchors)} pairs of one person)"
     )
-    if not torch.isfinite(units).all():
+    apart = mean_distance(units)
+    if math.isnan(apart):
         return f"{said}: the embedding is not finite; go back to an earlier model, with a lower --lr"
     if len(anchors) == 0:
         return f"{said}: raise images_per_identity or triplet_bag_size, or take people with more images"
-    apart = mean_distance(units)
-    same = float((units[anchors] - units[positives]).square().sum(dim=1).mean())
+    same = float((units[anchors] - units[positives]).square().sum(dim=1).nanmean())
     said += f"; mean squared distance {same:.4f} within a person, {apart:.4f} between any two images"
     if apart < COLLAPSED:
         return (
