@@ -136,6 +136,7 @@ class RunConfig:
     max_damaged: float = DAMAGED_LIMIT
     rank_timeout: float = TIMEOUT_S
     parall: bool = False  # train_parall.py's rules and lines
+    pretrained_symbol: bool = False  # src/train_triplet.py: the pretrained model's own graph is trained
 
     def __post_init__(self) -> None:
         require(self.ranks >= 1, "ranks", self.ranks, "a number of processes above 0")

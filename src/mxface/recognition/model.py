@@ -15,11 +15,12 @@ import torch
 from mxface.errors import ConfigError
 from mxface.formats.atomic import sweep
 from mxface.formats.checkpoint import params_path, split_model
-from mxface.graph import Checkpoint, Symbol, save_checkpoint
-from mxface.losses import HeadConfig, SoftmaxHead
+from mxface.graph import Checkpoint, Symbol, load_checkpoint, save_checkpoint
+from mxface.losses import SoftmaxHead
 from mxface.losses.softmax_head import WEIGHT
 from mxface.ranks import Ranks
 from mxface.recognition.config import RunConfig
+from mxface.recognition.head import build_head
 from mxface.symbols import get_symbol, heads
 from mxface.train.initializer import init_params
 from mxface.train.learner import Learner, Trainee
@@ -29,10 +30,15 @@ log = logging.getLogger(__name__)
 
 Params = dict[str, npt.NDArray[np.float32]]
 INPUTS = ("data", "softmax_label")
+PLAIN_MARGINS = ("margin_softmax", "intra", "inter", "sub_centre")
+NO_MARGIN = heads.Margin(1.0, 0.0, 0.0)
 
 
 def build_embedding(run: RunConfig) -> Symbol:
     """The graph up to `fc1_output`."""
+    if run.pretrained and run.pretrained_symbol:
+        prefix, epoch = find_pretrained(run.pretrained, run.pretrained_epoch)
+        return load_checkpoint(prefix, epoch).symbol.select_outputs(("fc1_output",))
     shape = run.data.image_shape
     return get_symbol(run.net_name, family=run.net_family, image_shape=shape, **asdict(run.network))
 
@@ -40,7 +46,8 @@ def build_embedding(run: RunConfig) -> Symbol:
 def add_head(embedding: Symbol, run: RunConfig, num_classes: int, *, devices: int = 1) -> Symbol:
     """The graph that MXNet would train: embedding, softmax and, with `ce_loss`, the cross-entropy; or a triplet loss.
 
-    It is for a batch split over so many devices.
+    It is for a batch split over so many devices. Of a loss that `PLAIN_MARGINS` has not, the graph is that of its
+    cosines without the margin: what a saved model predicts with, not what MXNet could train.
     """
     loss, batch_size = run.loss, run.train.batch_size // devices
     if loss.loss_name == "triplet":
@@ -55,9 +62,11 @@ def add_head(embedding: Symbol, run: RunConfig, num_classes: int, *, devices: in
         "lr_mult": loss.fc7_lr_mult,
         "wd_mult": loss.fc7_wd_mult,
     }
-    if loss.loss_name == "softmax":
+    if loss.is_plain:
         return heads.softmax_loss(embedding, no_bias=loss.fc7_no_bias, **options)
-    margin = heads.Margin(loss.loss_m1, loss.loss_m2, loss.loss_m3)
+    if loss.loss_name == "sub_centre":
+        options["sub_centres"] = loss.loss_sub_centres
+    margin = heads.Margin(loss.loss_m1, loss.loss_m2, loss.loss_m3) if loss.loss_name in PLAIN_MARGINS else NO_MARGIN
     return heads.margin_softmax_loss(embedding, s=loss.loss_s, margin=margin, **options)
 
 
@@ -107,25 +116,8 @@ def build_learner(
 ) -> Trainee:
     """The learner of this rank at its start. `training` is the graph with the head, `contexts` are MXNet's devices."""
     params = start_params(embedding, run, pretrained)
-    loss = run.loss
-    head = SoftmaxHead(
-        HeadConfig(
-            num_classes=num_classes,
-            emb_size=run.network.emb_size,
-            kind="softmax" if loss.loss_name == "softmax" else "margin_softmax",
-            s=loss.loss_s,
-            m1=loss.loss_m1,
-            m2=loss.loss_m2,
-            m3=loss.loss_m3,
-            no_bias=loss.fc7_no_bias,
-        ),
-        generator=torch.Generator().manual_seed(run.train.seed),
-        product_dtype=torch.bfloat16 if run.train.head_dtype == "bf16" else None,
-        ranks=ranks,
-        sample_rate=run.train.sample_rate,
-        seed=run.train.seed,
-    )
-    if pretrained is not None:
+    head = build_head(run, num_classes, ranks)
+    if pretrained is not None and isinstance(head, SoftmaxHead):
         _take_pretrained_head(head, pretrained)
     if contexts:
         from mxface.recognition.mxnet_model import build_mxnet_learner

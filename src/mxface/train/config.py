@@ -24,7 +24,8 @@ class TrainConfig:
     `batch_size` is the number of images of one step over all ranks.
     `lr_steps` are global batch numbers after which the rate is a tenth; `verbose` is the number of batches between
     verifications, `state_steps` between training states (0: only at the end and on a signal). `ckpt` is 2019's rule
-    (`mxface.train.checkpoint`). With `max_steps` > 0 the run ends after batch `max_steps` + 1, as it did in 2019.
+    (`mxface.train.checkpoint`). With `max_steps` > 0 the run ends after batch `max_steps` + 1, as it did in 2019; with
+    `end_epoch` > 0, after so many epochs.
     `wd_scope` "all" is what 2019 really computed, full weight decay on every parameter; "weights" spares biases and
     betas, and lets the fc7 multipliers act. `head_dtype` is the precision of the products with the class centres;
     `sample_rate` the share of them that a step touches; `on_nan` what a loss that is not finite leads to;
@@ -51,6 +52,7 @@ class TrainConfig:
     margin_warmup: int = 0
     clip_grad: float = 0.0
     compile: bool = False
+    end_epoch: int = 0
     fc7_lr_mult: float = 1.0
     fc7_wd_mult: float = 1.0
 
@@ -64,6 +66,7 @@ class TrainConfig:
         require(self.verbose > 0, "verbose", self.verbose, "a number of batches above 0")
         require(self.state_steps >= 0, "state_steps", self.state_steps, "a number of batches, or 0")
         require(self.max_steps >= 0, "max_steps", self.max_steps, "a number of batches, or 0 for no end")
+        require(self.end_epoch >= 0, "end_epoch", self.end_epoch, "a number of epochs, or 0 for no end")
         require(0 <= self.seed < 2**63, "seed", self.seed, "a number in [0, 2^63)")
         require(self.dtype in DTYPES, "dtype", self.dtype, " or ".join(DTYPES))
         require(self.wd_scope in WD_SCOPES, "wd_scope", self.wd_scope, " or ".join(WD_SCOPES))

@@ -82,4 +82,5 @@ def fit(
 
 def is_over(progress: Progress, config: TrainConfig, stop: StopSignals) -> bool:
     """Whether the run ends here: 2019 trained one batch more than `max_steps`."""
-    return stop.received is not None or 0 < config.max_steps < progress.step
+    after_last_epoch = 0 < config.end_epoch <= progress.epoch
+    return stop.received is not None or after_last_epoch or 0 < config.max_steps < progress.step
