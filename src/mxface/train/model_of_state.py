@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -182,15 +182,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """`(85742, 512)`, and `()` for a single number."""
-    return f"({', '.join(map(str, shape))})"
-
-
-def counters(state: Path) -> Mapping[str, float]:
-    """The single numbers of a state, by name."""
-    stored = stored_tensors(read_metadata(state))
-    tables = read_tables(state, [name for name, entry in stored.items() if not entry.size], state)
-    return {name: table.item() for name, table in tables.items()}
