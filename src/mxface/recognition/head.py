@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from mxface.losses.curricular import CurricularFace
 from mxface.losses.intra import IntraMargin
 from mxface.losses.magface import MagFace
 from mxface.losses.margin import MarginRule
+from mxface.losses.signed_margin import SignedMargin
 from mxface.losses.threshold import ThresholdMargin
 from mxface.losses.triplet import TripletHead, TripletKind
 from mxface.ranks import Ranks
@@ -38,7 +40,11 @@ def build_head(run: RunConfig, num_classes: int, ranks: Ranks) -> SoftmaxHead | 
     if loss.is_triplet:
         kind: TripletKind = "triplet" if loss.loss_name == "triplet" else "atriplet"
         return TripletHead(alpha=loss.triplet_alpha, kind=kind, ranks=ranks)
-    rule = RULES.get(loss.loss_name)
+    make_rule = RULES.get(loss.loss_name)
+    rule = None if make_rule is None else make_rule(loss)
+    if run.parall and loss.loss_name == "margin_softmax" and min(loss.loss_m2, loss.loss_m3) < 0:
+        rule = SignedMargin(loss.loss_m1, loss.loss_m2, loss.loss_m3)
+        loss = replace(loss, loss_m1=1.0, loss_m2=0.0, loss_m3=0.0)
     return SoftmaxHead(
         head_config(loss, num_classes, run.network.emb_size),
         generator=torch.Generator().manual_seed(train.seed),
@@ -46,7 +52,7 @@ def build_head(run: RunConfig, num_classes: int, ranks: Ranks) -> SoftmaxHead | 
         ranks=ranks,
         sample_rate=train.sample_rate,
         seed=train.seed,
-        rule=None if rule is None else rule(loss),
+        rule=rule,
     )
 
 
