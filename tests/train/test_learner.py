@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from tests.train.tiny import NUM_CLASSES, configure, tiny_batch, tiny_learner
 
-from mxface.errors import DataError, NonFiniteLossError
+from mxface.errors import ConfigError, DataError, NonFiniteLossError
 from mxface.losses import HeadOutput, SoftmaxHead
+from mxface.train.compile import COMPILERS
 from mxface.train.guard import NotFiniteError
 from mxface.train.optimizer import SGD
 
@@ -65,6 +68,49 @@ def test_a_gradient_that_is_not_finite_leaves_the_backbone_as_it_was() -> None:
     assert all(parameter.grad is None for parameter in learner.backbone.parameters())
     hook.remove()
     learner.train_batch(tiny_batch(1), step=2, lr=0.1, check=accept)
+
+
+def test_the_margin_grows_with_the_step() -> None:
+    growing = tiny_learner(configure(margin_warmup=3))
+    shares = []
+    for step in range(1, 6):
+        growing.train_batch(tiny_batch(step), step=step, lr=0.1, check=accept)
+        shares.append(growing.head.margin_share)
+    assert shares == [0, pytest.approx(1 / 3), pytest.approx(2 / 3), 1, 1]
+    first = [tiny_learner(configure(margin_warmup=warmup)) for warmup in (0, 3)]
+    losses = [float(learner.train_batch(tiny_batch(0), step=1, lr=0.1, check=accept).output.loss) for learner in first]
+    assert losses[1] < losses[0] - 0.1
+
+
+def test_a_rehearsal_changes_nothing() -> None:
+    learner = tiny_learner()
+    learner.train_batch(tiny_batch(0), step=1, lr=0.1, check=accept)
+    before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    learner.rehearse(tiny_batch(1).data)
+    changed = [name for name, tensor in learner.tensors().items() if not torch.equal(tensor, before[name])]
+    assert changed == ["backbone/fc1_gamma"]  # every forward writes 1 into it
+    assert all(parameter.grad is None for parameter in learner.backbone.parameters())
+
+
+def test_compiling_without_a_compiler_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match=r"needs a C.. compiler, and there is no no-such-compiler on the path"):
+        tiny_learner(configure(compile=True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C++ compiler")
+@pytest.mark.parametrize("dtype", ["float32", "bf16"])
+def test_a_compiled_backbone_learns_the_same_under_the_same_names(dtype: str) -> None:
+    compiled, plain = (tiny_learner(configure(compile=compile, dtype=dtype), dropout=0.0) for compile in (True, False))
+    for learner in (compiled, plain):
+        learner.train_batch(tiny_batch(0), step=1, lr=0.1, check=accept)
+    expected = plain.tensors()
+    assert list(compiled.tensors()) == list(expected)
+    tolerance = 1e-5 if dtype == "float32" else 3e-2
+    for name, tensor in compiled.tensors().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=tolerance, atol=tolerance, msg=name)
+    np.testing.assert_allclose(compiled.embed(tiny_batch(1).data), plain.embed(tiny_batch(1).data), atol=0.05)
 
 
 def test_clipping_shortens_the_gradient_of_the_backbone_alone() -> None:

@@ -22,9 +22,11 @@ from mxface.losses.triplet import TripletHead
 from mxface.lower import export_params, lower
 from mxface.ranks import Ranks
 from mxface.runtime.heap import keep_freed_memory
+from mxface.train.compile import compiled
 from mxface.train.config import TrainConfig
 from mxface.train.guard import NotFiniteError, require_finite_gradient
 from mxface.train.optimizer import NO_MULTIPLIERS, SGD, Multipliers
+from mxface.train.schedule import margin_share
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 Check = Callable[[HeadOutput], None]
@@ -104,7 +106,8 @@ class Learner:
         backbone = lower(embedding, params).to(device, param_dtype)
         self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._param_dtype = param_dtype
-        self._trained: nn.Module = self.backbone if ranks.count == 1 else _averaged_over_ranks(self.backbone, device)
+        trained: nn.Module = compiled(self.backbone, device) if config.compile else self.backbone
+        self._trained = trained if ranks.count == 1 else _averaged_over_ranks(trained, device)
         self.head = head.to(device)
         self.optimizer = SGD(
             self.backbone.named_parameters(), lr=config.lr, momentum=config.mom, wd=config.wd, multipliers=multipliers
@@ -119,6 +122,7 @@ class Learner:
         # dropout's masks follow from these: a resumed run has the same, and a state need not hold a generator
         entropy = np.random.SeedSequence((self._config.seed, step, self.ranks.rank))
         torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
+        self.head.margin_share = margin_share(step, self._config.margin_warmup)
         images, label = self.fetch(batch)
         copy_all(self._statistics_before, self._statistics)
         try:
@@ -141,6 +145,16 @@ class Learner:
         with self._autocast():
             embedding: Tensor = self._trained(images)
         return embedding
+
+    def rehearse(self, data: npt.NDArray[np.uint8]) -> None:
+        """Forward and backward of images (b, H, W, 3) by this rank alone; nothing comes of it but the use of memory."""
+        copy_all(self._statistics_before, self._statistics)
+        with self._autocast():
+            embedding: Tensor = self.backbone(self._images(data))
+        # not `backward`: DDP counts the gradients that arrive at parameters
+        parameters = [parameter for parameter in self.backbone.parameters() if parameter.requires_grad]
+        torch.autograd.grad(embedding, parameters, torch.zeros_like(embedding), allow_unused=True)
+        copy_all(self._statistics, self._statistics_before)
 
     def step(self, embedding: Tensor, label: Tensor, *, lr: float, check: Check, step: int = 0) -> HeadOutput:
         """Loss, backward and update of everything. `check` sees the loss before anything is changed, and may raise.
