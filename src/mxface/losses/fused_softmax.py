@@ -213,18 +213,16 @@ class FusedStep:
             shrink -= rate.rescale * radial
             grad_logits.mul_(row_scale)
         product_grad = self._as_product("product_grad", grad_logits)
-        self._add_product(grad_features, product_grad.t(), self._as_product("weight", weight))
-        descent = -rate.lr * rate.rescale
-        self._add_product(momentum, product_grad, self._product_features, alpha=descent, beta=rate.momentum)
-        weight.add_(momentum.addcmul_(weight, shrink, value=-rate.lr))
+        grad_features += self._product("feature product", product_grad.t(), self._as_product("weight", weight))
+        push = self._as_product("product_grad", grad_logits.mul_(-rate.lr * rate.rescale))
+        step = self._product("centre product", push, self._product_features)
+        sgd_(weight, momentum, step.addcmul_(weight, shrink, value=-rate.lr), rate.momentum)
 
-    def _add_product(self, total: Tensor, left: Tensor, right: Tensor, alpha: float = 1.0, beta: float = 1.0) -> None:
-        """total = beta * total + alpha * left @ right; the product in its own precision, the sum in that of `total`."""
-        if left.dtype == total.dtype:
-            total.addmm_(left, right, alpha=alpha, beta=beta)
-        else:
-            product = torch.mm(left, right, out=self._matrix("product", total.shape, self._product_dtype))
-            total.mul_(beta).add_(self._matrix("addend", total.shape).copy_(product), alpha=alpha)
+    def _product(self, name: str, left: Tensor, right: Tensor) -> Tensor:
+        """left @ right, computed in its own precision, in that of the features."""
+        shape = (len(left), right.shape[1])
+        product = torch.mm(left, right, out=self._matrix(f"{name}, rough", shape, self._product_dtype))
+        return product if product.dtype == self._features.dtype else self._matrix(name, shape).copy_(product)
 
     def _as_product(self, name: str, values: Tensor) -> Tensor:
         """`values` in the products' precision."""
@@ -240,6 +238,17 @@ def l2_norm(rows: Tensor) -> Tensor:
     """(N, D) -> (N, 1), with MXNet's epsilon under the root."""
     norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # writes no (N, D) of squares
     return torch.hypot(norm, norm.new_tensor(math.sqrt(NORM_EPSILON)))
+
+
+def sgd_(weight: Tensor, momentum: Tensor, step: Tensor, factor: float) -> None:
+    """momentum = factor * momentum + step; weight += momentum. In one pass: on bfloat16 products memory is what costs."""
+    if factor == 0:  # torch's kernel keeps no momentum then
+        weight.add_(momentum.copy_(step))
+        return
+    torch._fused_sgd_(
+        [weight], [step], [momentum], weight_decay=0.0, momentum=factor, lr=-1.0, dampening=0.0, nesterov=False,
+        maximize=False, is_first_step=False,
+    )  # fmt: skip
 
 
 def exp_(values: Tensor) -> Tensor:
