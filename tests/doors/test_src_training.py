@@ -39,7 +39,7 @@ def test_softmax_then_triplets(data: Path) -> None:
     assert "fc7_weight" in load_checkpoint(place / "soft/model", 1).symbol.list_arguments()
     assert read_params(place / "soft/model-0001.params")["arg:fc7_weight"].shape == (4, 16)
 
-    more = ("--pretrained", "soft/model,1", "--network", "r50", "--triplet-bag-size", 18, "--triplet-alpha", 0.9)
+    more = ("--pretrained", "soft/model,1", "--network", "r50", "--triplet-bag-size", 18, "--triplet-alpha", 3.9)
     result = run_door("src/train_triplet.py", *flags, *more, *SMALL[2:], "--prefix", "tri/model", cwd=place)
     assert result.returncode == 0, result.stderr
     assert re.search(r"^found triplets [1-9]", result.stdout, re.MULTILINE)
