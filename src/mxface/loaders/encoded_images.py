@@ -77,5 +77,5 @@ class EncodedImages:
 
 def record_ends(offsets: Int64, size: int) -> Int64:
     """Where each record ends at the latest: where the next one in the file begins, or at `size`, the file's end."""
-    starts = np.unique(np.append(offsets, size))
+    starts = np.sort(np.append(offsets, size))
     return starts[np.minimum(np.searchsorted(starts, offsets, side="right"), len(starts) - 1)]
