@@ -241,7 +241,7 @@ def l2_norm(rows: Tensor) -> Tensor:
 
 
 def sgd_(weight: Tensor, momentum: Tensor, step: Tensor, factor: float) -> None:
-    """momentum = factor * momentum + step; weight += momentum. In one pass: on bfloat16 products memory is what costs."""
+    """momentum = factor * momentum + step; weight += momentum. In one pass: memory is what costs with bf16 products."""
     if factor == 0:  # torch's kernel keeps no momentum then
         weight.add_(momentum.copy_(step))
         return
