@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.records import face_image, pack_people
 
-from mxface.cpus import quota_cpus, usable_cpus
 from mxface.data.bench_data import Rate, judge, main, numbers_up_to, rate
 from mxface.formats.dataset_property import DatasetProperty, write_property
 
@@ -70,17 +69,6 @@ def test_numbers_up_to(cpus: int) -> None:
 def test_rate_ends_with_the_work_or_the_time() -> None:
     assert rate(iter([2, 3]), 60) > 1000
     assert rate(iter(lambda: 1, 0), 0.01) > 0  # endless
-
-
-def test_cpus_of_a_container(tmp_path: Path) -> None:
-    (tmp_path / "cpu.max").write_text("250000 100000\n")
-    assert quota_cpus(tmp_path / "cpu.max") == 2
-    (tmp_path / "cpu.max").write_text("50000 100000\n")
-    assert quota_cpus(tmp_path / "cpu.max") == 1
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert quota_cpus(tmp_path / "cpu.max") is None
-    assert quota_cpus(tmp_path / "nothing") is None
-    assert usable_cpus() >= 1
 
 
 @pytest.fixture

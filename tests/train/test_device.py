@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mxface.errors import ConfigError
-from mxface.train.device import choose_device, count_ranks, usable_cpus
+from mxface.train.device import choose_device, count_ranks
 from mxface.train.process_group import Place
 
 PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -120,7 +120,3 @@ def test_what_is_not_there_is_refused(
     see(monkeypatch, visible, gpus)
     with pytest.raises(ConfigError, match=message):
         count_ranks(ranks, device)
-
-
-def test_there_is_a_cpu() -> None:
-    assert usable_cpus() >= 1

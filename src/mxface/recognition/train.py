@@ -18,6 +18,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mxface.cli import command, setup_logging
+from mxface.cpus import usable_cpus
 from mxface.errors import ConfigError, DataError
 from mxface.eval.protocol import PairSet, load_pair_set
 from mxface.formats.dataset_property import read_property
@@ -31,7 +32,7 @@ from mxface.recognition.arguments import Arguments, parse_arguments
 from mxface.recognition.config import DataConfig, RunConfig
 from mxface.recognition.model import add_head, build_embedding, build_learner, find_pretrained, save_model
 from mxface.train.checkpoint import ALWAYS, NEVER, SaveRule
-from mxface.train.device import choose_device, usable_cpus
+from mxface.train.device import choose_device
 from mxface.train.guard import StopSignals
 from mxface.train.judge import Judge
 from mxface.train.launcher import is_launched, launch, same_command, telling_the_launcher

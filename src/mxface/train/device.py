@@ -82,10 +82,3 @@ def _parse(requested: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"--device {requested}: torch sees {torch.cuda.device_count()} GPUs; {WAY_OUT}")
     return device
-
-
-def usable_cpus() -> int:
-    """CPU cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

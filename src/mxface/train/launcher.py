@@ -25,8 +25,8 @@ from types import FrameType
 
 import torch.distributed as dist
 
+from mxface.cpus import usable_cpus
 from mxface.errors import MxfaceError, RankError
-from mxface.train.device import usable_cpus
 from mxface.train.process_group import LAUNCHER_STORE, WAY_OUT
 
 GRACE_S = 5.0  # how long the other ranks may take to notice that one is gone, and to say why

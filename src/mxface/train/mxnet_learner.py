@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mxface.cpus import usable_cpus
 from mxface.errors import ConfigError
 from mxface.graph import Group, Symbol, sym
 from mxface.graph.naming import network_names
@@ -29,7 +30,6 @@ from mxface.loaders import Batch
 from mxface.losses import HeadOutput
 from mxface.runtime.mxnet_engine import import_mxnet
 from mxface.train.config import TrainConfig
-from mxface.train.device import usable_cpus
 from mxface.train.guard import NotFiniteError
 from mxface.train.learner import Arrays, Check, TrainedBatch, require_labels
 
