@@ -16,7 +16,7 @@ from tests.support.ranks import run_ranks, run_threads
 from tests.support.storages import LargestStorages
 
 from mxface.errors import ConfigError
-from mxface.losses import HeadConfig, SoftmaxHead, fused_softmax
+from mxface.losses import HeadConfig, HeadOutput, SoftmaxHead, fused_softmax
 from mxface.losses.class_shard import sample_rows, sampling_generator
 from mxface.losses.softmax_head import WEIGHT
 from mxface.ranks import Ranks
@@ -25,19 +25,22 @@ from mxface.train.optimizer import SGD
 NUM_CLASSES, BATCH = 60, 8
 
 
-def sampled_step(ranks: Ranks, kind: dict[str, Any], rate: float, step: int = 5) -> dict[str, Any]:
-    """One step with momentum from before; the state on both sides of it."""
+def sampled_step(ranks: Ranks, kind: dict[str, Any], rate: float, device: str = "cpu") -> dict[str, Any]:
+    """One step with momentum from before; the state on both sides of it, on the CPU."""
     head = make_head(NUM_CLASSES, kind, ranks, sample_rate=rate)
     fill = torch.Generator().manual_seed(9)
     for _, tensor in sorted(head.state_dict().items()):
         values = torch.empty(NUM_CLASSES, *tensor.shape[1:], dtype=tensor.dtype).normal_(generator=fill)
         tensor.copy_(values[head.class_range.start : head.class_range.stop])
     before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+    head.to(device)
     share = BATCH // ranks.count
     rows = slice(ranks.rank * share, (ranks.rank + 1) * share)
-    embedding, label = (values[rows] for values in make_batch(NUM_CLASSES, BATCH, 1))
-    output, gradient = head.step(embedding, label, **RATE, step=step)
-    return {"before": before, "after": head.state_dict(), "output": output, "gradient": gradient}
+    embedding, label = (values[rows].to(device) for values in make_batch(NUM_CLASSES, BATCH, 1))
+    output, gradient = head.step(embedding, label, **RATE, step=5)
+    after = {name: tensor.cpu() for name, tensor in head.state_dict().items()}
+    cpu_output = HeadOutput(*(value.cpu() for value in output))
+    return {"before": before, "after": after, "output": cpu_output, "gradient": gradient.cpu()}
 
 
 def joined(shards: Sequence[dict[str, Any]], part: str) -> dict[str, torch.Tensor]:
@@ -104,6 +107,12 @@ def sampled_steps(ranks: Ranks) -> list[dict[str, Any]]:
 def test_over_gloo() -> None:
     for kind, *shards in zip(KINDS, *run_ranks(sampled_steps, 2), strict=True):
         check_against_dense(shards, kind, 0.2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_on_a_gpu(kind: dict[str, Any]) -> None:
+    check_against_dense([sampled_step(Ranks.single(), kind, 0.3, "cuda")], kind, 0.3)
 
 
 def test_the_sample_follows_from_seed_step_and_rank() -> None:
