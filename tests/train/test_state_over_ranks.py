@@ -9,17 +9,24 @@ from typing import Any
 import pytest
 import torch
 from tests.support.ranks import run_ranks
+from tests.train.test_ranks import BATCH_SIZE, SPHERENET, build_learner, make_batch
+from tests.train.test_ranks import NUM_CLASSES as SPHERENET_CLASSES
 from torch import Tensor
 
 from mxface.errors import ConfigError, FormatError, SaveError
 from mxface.losses.class_shard import class_range
+from mxface.losses.head_config import accept
 from mxface.ranks import Ranks
 from mxface.train import state_files
+from mxface.train.checkpoint import SaveRule
+from mxface.train.progress import Progress
+from mxface.train.resume import RunState
 from mxface.train.state import StateFolder
 from mxface.train.state_files import read_metadata, stored_tensors
 
 # of 5 classes 4 ranks own 2, 2, 1 and none
 NUM_CLASSES, DIM = 5, 3
+HEAD_TABLES = ("fc7_weight", "fc7_weight_momentum")  # of a margin softmax
 SHARDED = {"head/fc7_weight": NUM_CLASSES, "head/fc7_bias": NUM_CLASSES}
 
 
@@ -87,24 +94,68 @@ def damage(state: Path, table: Tensor) -> None:
     raise AssertionError("the table is not there")
 
 
+def go_on(ranks: Ranks, folder: Path) -> tuple[str | None, dict[str, Tensor]]:
+    """Resume where there is a state, train two batches, save; what was said, and this rank's tensors."""
+    learner, progress = build_learner(SPHERENET, ranks), Progress()
+    state = RunState(
+        StateFolder(folder, ranks),
+        learner,
+        progress,
+        SaveRule(ckpt=3),
+        {"seed": 0},
+        setting={"global_batch": BATCH_SIZE, "ranks": ranks.count},
+        sharded={f"head/{name}": SPHERENET_CLASSES for name in HEAD_TABLES},
+    )
+    resumed = state.resume()
+    for _ in range(2):
+        batch = make_batch(SPHERENET, progress.step, ranks)
+        learner.train_batch(batch, step=progress.step + 1, lr=0.1, check=accept)
+        progress.advance(BATCH_SIZE)
+    learner.average_statistics()
+    state.save()
+    return resumed and resumed.account, learner.tensors()
+
+
+def on_a_rank(ranks: Ranks, folder: str) -> dict[str, Any]:
+    """All that is to be seen of one spawn, on one rank."""
+    found = save_and_load(ranks, folder)
+    found["said"] = go_on(ranks, Path(folder) / "chain")[0]
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where everything is saved."""
+    return tmp_path_factory.mktemp("states")
+
+
+@pytest.fixture(scope="module")
+def of_two_and_four(folder: Path) -> dict[int, list[dict[str, Any]]]:
+    """Tables of one rank are read by 2 and by 4, and a run of one rank goes on on 2 and then on 4."""
+    StateFolder(folder / "one").save(whole_tables(1), step=10)
+    assert go_on(Ranks.single(), folder / "chain")[0] is None
+    return {count: run_ranks(on_a_rank, count, str(folder)) for count in (2, 4)}
+
+
 @pytest.mark.parametrize("count", [2, 4])
-def test_any_number_of_ranks_reads_any_state(tmp_path: Path, count: int) -> None:
-    StateFolder(tmp_path / "one").save(whole_tables(1), step=10)
-    results = run_ranks(save_and_load, count, str(tmp_path))
+def test_any_number_of_ranks_reads_any_state(
+    folder: Path, of_two_and_four: dict[int, list[dict[str, Any]]], count: int
+) -> None:
+    results = of_two_and_four[count]
     assert results[1:] == results[:1] * (count - 1)
     assert results[0]["of one rank"] == results[0]["of the one before"] == []
-    assert results[0]["fell back to"] == tmp_path / f"{count}" / "step-00000020"
+    assert results[0]["fell back to"] == folder / f"{count}" / "step-00000020"
     assert results[0]["one rank's disk is full"] == (
-        f"{tmp_path}/{count}/step-00000030: cannot be written (No space left on device); "
+        f"{folder}/{count}/step-00000030: cannot be written (No space left on device); "
         "free some space or make the folder writable; --resume then goes on from step-00000020"
     )
     assert "head/more is not in the state; resume with the flags" in results[0]["another network"]
-    names = sorted(path.name for path in (tmp_path / f"{count}").iterdir())
+    names = sorted(path.name for path in (folder / f"{count}").iterdir())
     assert names == ["damaged-step-00000040", "step-00000020"]
 
     # back on one rank; what all ranks have alike was written once, by whichever rank
     loaded, expected = whole_tables(0), whole_tables(2)
-    path = StateFolder(tmp_path / f"{count}").load_newest(loaded)
+    path = StateFolder(folder / f"{count}").load_newest(loaded)
     assert path is not None
     assert [name for name in loaded if not torch.equal(loaded[name], expected[name])] == []
     stored = stored_tensors(read_metadata(path))
@@ -114,6 +165,27 @@ def test_any_number_of_ranks_reads_any_state(tmp_path: Path, count: int) -> None
     }
     total = sum(table.numel() * table.element_size() for table in expected.values())
     assert sum(file.stat().st_size for file in path.glob("*.distcp")) < total + 2048 * (len(stored) + 2 * owners)
+
+
+def test_one_two_four_one_ranks_equal_one_rank_that_never_stopped(
+    folder: Path, of_two_and_four: dict[int, list[dict[str, Any]]]
+) -> None:
+    said = [of_two_and_four[count][0]["said"] for count in (2, 4)]
+    last, tensors = go_on(Ranks.single(), folder / "chain")
+    assert [account.partition(": ")[2] for account in (*said, last)] == [
+        "goes on at image 24 of epoch 0, batch 3; ranks 2, was 1",
+        "goes on at image 48 of epoch 0, batch 5; ranks 4, was 2",
+        "goes on at image 72 of epoch 0, batch 7; ranks 1, was 4",
+    ]
+    learner = build_learner(SPHERENET, Ranks.single())
+    start = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    for number in range(8):
+        learner.train_batch(make_batch(SPHERENET, number, Ranks.single()), step=number + 1, lr=0.1, check=accept)
+    expected = learner.tensors()
+    assert tensors.keys() == expected.keys() and set(HEAD_TABLES) <= {name.removeprefix("head/") for name in tensors}
+    for name, tensor in expected.items():
+        torch.testing.assert_close(tensors[name], tensor, rtol=1e-12, atol=1e-12)
+        assert not torch.equal(tensor, start[name]), name
 
 
 def test_large_tables_are_written_and_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
