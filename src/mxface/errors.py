@@ -72,7 +72,23 @@ class DataError(MxfaceError, ValueError):
 
 
 class SaveError(MxfaceError, OSError):
-    """A result cannot be written; the message names it, the reason and what is still whole."""
+    """A result cannot be written; the message names it, the reason and the way out."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str, *, way_out: str) -> None:
+        self.path = os.fspath(path)
+        self.reason = reason
+        self.way_out = way_out
+        super().__init__(f"{self.path}: cannot be written ({reason}); {way_out}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(SaveError, way_out=self.way_out), (self.path, self.reason)
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str], error: OSError, *, way_out: str) -> SaveError:
+        """`error`, which writing `path` led to."""
+        return cls(
+            path, error.reason if isinstance(error, SaveError) else error.strerror or str(error), way_out=way_out
+        )
 
 
 class DependencyError(MxfaceError, ImportError):

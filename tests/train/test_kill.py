@@ -1,6 +1,6 @@
 """What the real command leaves behind when it ends badly: whole files always, and a resumed run that nobody notices.
 
-kill -9 at random moments, of the whole run or of one of its ranks; a full disk.
+kill -9 at random moments, of the whole run or of one of its ranks; a full disk; folders that vanish.
 """
 
 from __future__ import annotations
@@ -187,6 +187,40 @@ def test_a_full_disk_leaves_the_last_state_whole(workplace: Path) -> None:
         f"free some space or make the folder writable; --resume then goes on from step-{last:08d}"
     )
     assert [path.name for path in (run.folder / "state").iterdir() if path.name.startswith(".")] == []
+    run.require_whole()
+
+
+def test_an_output_folder_that_vanishes_is_not_made_anew(workplace: Path) -> None:
+    run = Run(workplace, "vanished")
+    process = run.start()
+    wait_for(lambda: run.newest_step() >= 1, process)
+    run.folder.rename(workplace / "elsewhere")
+    process.join(PATIENCE_S)
+    said = run.log.read_text()
+    assert (process.exitcode, "Traceback" in said) == (1, False), said
+    folder = "vanished/tiny-arcface-tiny"
+    assert re.search(
+        rf"error: {folder}/\S+: cannot be written \(No such file or directory\); .*--resume goes on from .* last ",
+        said.splitlines()[-1],
+    ), said
+    assert not run.folder.exists()
+    (workplace / "elsewhere").rename(run.folder)
+    run.require_whole()
+
+
+def test_a_data_set_that_is_cut_off_while_it_trains(workplace: Path) -> None:
+    more = f"\ndataset.tiny.max_steps = {STEPS - 1}\n"
+    folder = workplace / "other"
+    folder.mkdir()
+    write_tiny_config(folder / "config.py", write_tiny_set(folder / "tiny"), more=more)
+    run = Run(folder, "cut")
+    process = run.start()
+    wait_for(lambda: run.newest_step() >= 1, process)
+    os.truncate(folder / "tiny" / "train.rec", 1000)
+    process.join(PATIENCE_S)
+    said = run.log.read_text()
+    assert (process.exitcode, "Traceback" in said) == (1, False), said
+    assert re.search(r"error: .*tiny/train.rec", said.splitlines()[-1]), said
     run.require_whole()
 
 

@@ -41,7 +41,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         if isinstance(exc, OSError) and exc.filename == str(temporary):
             raise type(exc)(exc.errno, exc.strerror, str(target)) from exc  # the name that the user knows
         if isinstance(exc, OSError) and exc.errno in NO_SPACE:
-            raise SaveError(f"{target}: cannot be written ({exc.strerror}); free some space there") from exc
+            raise SaveError.of(target, exc, way_out="free some space there") from exc
         raise
     sync_folder(target.parent)
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mxface.errors import ConfigError
+from mxface.errors import ConfigError, SaveError
 from mxface.formats.atomic import sweep
 from mxface.formats.checkpoint import params_path, split_model
 from mxface.graph import Checkpoint, Symbol, load_checkpoint, save_checkpoint
@@ -159,7 +159,12 @@ def save_model(prefix: Path, number: int, *, symbol: Symbol, learner: Trainee, r
 
     def write() -> None:
         sweep(f"{prefix}-")
-        save_checkpoint(prefix, number, symbol, {name: arguments[name] for name in arguments if name in names}, states)
+        needed = {name: array for name, array in arguments.items() if name in names}
+        try:
+            save_checkpoint(prefix, number, symbol, needed, states)
+        except OSError as exc:
+            way_out = "make room for it, and --resume goes on from the last training state"
+            raise SaveError.of(params_path(prefix, number), exc, way_out=way_out) from exc
 
     ranks.on_main(write)
     return params_path(prefix, number)

@@ -38,6 +38,7 @@ class StateFolder:
     def __init__(self, folder: Path, ranks: Ranks = Ranks.single()) -> None:  # noqa: B008 (frozen)
         self.folder = folder
         self._ranks = ranks
+        self._has_saved = False
 
     def save(self, state: Mapping[str, Tensor], *, step: int, sharded: Mapping[str, int] = NOTHING) -> Path:
         """Write a state, then drop all but the newest `KEPT_STATES`. A crash leaves either the old or the new ones.
@@ -54,7 +55,8 @@ class StateFolder:
         except OSError as exc:
             if self._ranks.is_main:
                 shutil.rmtree(temporary, ignore_errors=True)
-            raise SaveError(f"{final}: cannot be written ({exc.strerror or exc}); {self._way_out()}") from exc
+            raise SaveError.of(final, exc, way_out=self._way_out()) from exc
+        self._has_saved = True
         return final
 
     def list_states(self) -> list[Path]:
@@ -83,7 +85,7 @@ class StateFolder:
         return None
 
     def _make(self, temporary: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=not self._has_saved, exist_ok=True)  # a run's folder that has gone is not made anew
         self._remove_leftovers()
         temporary.mkdir()
 
@@ -107,6 +109,8 @@ class StateFolder:
             shutil.rmtree(path)
 
     def _way_out(self) -> str:
+        if not self.folder.parent.is_dir():
+            return f"{self.folder.parent} is gone: put it back, and --resume goes on from its last state"
         states = self.list_states()
         last = f"--resume then goes on from {states[-1].name}" if states else "no state was saved yet"
         return f"free some space or make the folder writable; {last}"
