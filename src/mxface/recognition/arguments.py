@@ -145,6 +145,8 @@ def _require_parall_can(flags: argparse.Namespace, settings: Mapping[str, Any]) 
         )
     if str(settings.get("loss_name")).endswith("triplet"):
         raise ConfigError(f"--loss {flags.loss}: triplet losses have no classes to split; train.py trains them")
+    if not settings.get("ckpt_embedding", True):
+        log.warning("ckpt_embedding False has no effect: models hold the embedding alone, state/ has the class centres")
     if flags.engine != "torch":
         raise ConfigError(f"--engine {flags.engine}: classes are split by --engine torch alone; train.py has both")
 
