@@ -16,6 +16,7 @@ from mxface.losses.adaface import AdaFace
 from mxface.losses.curricular import CurricularFace
 from mxface.losses.magface import MagFace
 from mxface.losses.margin import BatchRows, CombinedMargin, margin_cosine
+from mxface.losses.sub_centre import keep_nearest
 from mxface.losses.threshold import ThresholdMargin
 
 CLASSES, BATCH, EMB_SIZE = 23, 16, 8
@@ -229,6 +230,13 @@ def test_of_sub_centres_only_the_nearest_learn() -> None:
     head.step(embedding, label, lr=0.1, momentum=0.0, wd=0.0)
     assert torch.equal((before != head.fc7_weight).any(dim=2), nearest)
     assert 0 < nearest.sum() < nearest.numel()
+
+
+def test_of_equally_near_centres_the_first_counts() -> None:
+    logits = torch.tensor([[1.0], [3.0], [3.0], [2.0], [2.0], [2.0]])  # two classes of three
+    changed, slope = keep_nearest(3)(logits)
+    assert slope.squeeze(1).tolist() == [0, 1, 0, 1, 0, 0]
+    assert changed.squeeze(1).tolist() == [-math.inf, 3, -math.inf, 2, -math.inf, -math.inf]
 
 
 @pytest.mark.parametrize(
