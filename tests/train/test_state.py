@@ -63,6 +63,55 @@ def test_an_unfinished_state_is_not_seen_and_swept_away(tmp_path: Path) -> None:
     assert folder.load_newest(tensors(3)) == tmp_path / "step-00000020"
 
 
+def test_a_state_that_is_dropped_is_never_seen_half_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(path: Path) -> None:
+        next(path.glob("*.distcp")).unlink()
+        raise KeyboardInterrupt
+
+    folder = StateFolder(tmp_path)
+    for step in (10, 20):
+        folder.save(tensors(step), step=step)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("mxface.train.state.shutil.rmtree", killed)
+        folder.save(tensors(30), step=30)
+    assert [path.name for path in folder.list_states()] == ["step-00000020", "step-00000030"]
+
+
+def test_states_keep_their_order_when_copied(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    for step in (30, 10, 20):  # a new run began in the folder
+        folder.save(tensors(step), step=step)
+    for path in tmp_path.glob("step-*/.metadata"):
+        os.utime(path, (0, 0 if path.parent.name == "step-00000020" else 1))
+    assert [path.name for path in folder.list_states()] == ["step-00000010", "step-00000020"]
+
+
+def test_a_damaged_newest_state_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = StateFolder(tmp_path)
+    for step in (10, 20):
+        folder.save(tensors(step), step=step)
+    data = next((tmp_path / "step-00000020").glob("*.distcp"))
+    data.write_bytes(data.read_bytes()[:-100])
+    loaded = tensors(1)
+    assert folder.load_newest(loaded) == tmp_path / "step-00000010"
+    assert loaded["progress/step"] == 10
+    warning = next(record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert f"{data}: " in warning and warning.endswith(
+        "It is renamed to damaged-step-00000020, and step-00000010 is used"
+    )
+    folder.save(tensors(30), step=30)  # and the whole one is kept, not the damaged one
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "damaged-step-00000020",
+        "step-00000010",
+        "step-00000030",
+    ]
+    for path in tmp_path.glob("step-*/.metadata"):
+        path.write_bytes(b"")
+    with pytest.raises(FormatError, match=r"step-00000030/\.metadata: found a damaged pickle"):
+        folder.load_newest(loaded)
+    assert len(folder.list_states()) == 2  # --resume must not start anew in silence the next time
+
+
 def test_another_network_is_refused(tmp_path: Path) -> None:
     path = StateFolder(tmp_path).save(tensors(1), step=10)
     other = tensors(1)
@@ -76,6 +125,9 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     del fewer["backbone/conv"]
     with pytest.raises(ConfigError, match="backbone/conv is not in this run"):
         read_state(path, fewer)
+    other = tensors(1) | {"rule/best": torch.tensor(0.5)}
+    with pytest.raises(ConfigError, match=r"rule/best is torch\.float64, this run has torch\.float32"):
+        read_state(path, other)
 
 
 def test_a_hostile_pickle_is_not_executed(tmp_path: Path) -> None:

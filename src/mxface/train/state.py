@@ -69,19 +69,19 @@ class StateFolder:
         A damaged one is set aside with a warning, and the one before it is used. Raises FormatError where none is
         whole, ConfigError where the state is of another network.
         """
-        newest_error = None
+        damaged: list[tuple[Path, FormatError]] = []
         for path in reversed(self._ranks.on_main(self.list_states)):
             try:
                 read_state(path, state, sharded=sharded, ranks=self._ranks)
             except FormatError as exc:
-                newest_error = newest_error or exc
-                aside = path.with_name(f"damaged-{path.name}")
-                log.warning("%s. It is renamed to %s", exc, aside.name)
-                self._ranks.on_main(lambda path=path, aside=aside: _move(path, aside))  # type: ignore[misc]
+                damaged.append((path, exc))
             else:
+                for other, error in damaged:
+                    log.warning("%s. It is renamed to damaged-%s, and %s is used", error, other.name, path.name)
+                self._ranks.on_main(lambda: [_set_aside(other) for other, _ in damaged])
                 return path
-        if newest_error is not None:
-            raise newest_error
+        if damaged:
+            raise damaged[0][1]
         return None
 
     def _make(self, temporary: Path) -> None:
@@ -97,12 +97,16 @@ class StateFolder:
             json.dump({"number": number, "step": step, "ranks": self._ranks.count}, file)
         sync_folder(temporary)
         if final.exists():  # of an earlier run in the same folder
-            final.rename(self.folder / f".{final.name}.old.tmp")
+            self._hide(final)
         temporary.rename(final)
         sync_folder(self.folder)
         for old in self.list_states()[:-KEPT_STATES]:
-            shutil.rmtree(old)
+            self._hide(old)
         self._remove_leftovers()
+
+    def _hide(self, state: Path) -> None:
+        """Make a leftover of a state: removing it takes a while, and a kill meanwhile must not leave half of it."""
+        state.rename(self.folder / f".{state.name}.old.tmp")
 
     def _remove_leftovers(self) -> None:
         for path in self.folder.glob(".step-*.tmp"):
@@ -160,7 +164,8 @@ def _order(path: Path) -> tuple[int, int]:
     return number, (path / METADATA_FILE).stat().st_mtime_ns
 
 
-def _move(path: Path, target: Path) -> None:
+def _set_aside(state: Path) -> None:
+    target = state.with_name(f"damaged-{state.name}")
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(target)
-    path.rename(target)
+    state.rename(target)

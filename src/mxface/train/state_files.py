@@ -76,7 +76,7 @@ METADATA_MODULES = {
     "pathlib": frozenset(("PosixPath", "WindowsPath")),
     "pathlib._local": frozenset(("PosixPath", "WindowsPath")),
 }
-WAY_OUT = "the state is of no use; --resume takes the one before it"
+WAY_OUT = "--resume needs a whole one; without it the run starts anew, with --pretrained from a model"
 
 
 def write_tensors(folder: Path, state: Mapping[str, Tensor], *, sharded: Mapping[str, int], ranks: Ranks) -> None:
