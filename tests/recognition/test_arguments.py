@@ -10,6 +10,7 @@ from tests.support import REPOSITORY
 
 from mxface.errors import ConfigError
 from mxface.recognition.arguments import Arguments, parse_arguments
+from mxface.recognition.config_file import read_config_file
 
 
 @pytest.fixture
@@ -25,6 +26,24 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def parse(config: Path, *flags: str) -> Arguments:
     return parse_arguments(["--config", str(config), *flags], description="train")
+
+
+@pytest.mark.parametrize("loss", read_config_file(REPOSITORY / "sample_config.py").namespace["loss"])
+def test_the_losses_of_the_sample_set_what_they_read(config: Path, loss: str, caplog: pytest.LogCaptureFixture) -> None:
+    parse(config, "--loss", loss)
+    assert "no effect" not in caplog.text
+
+
+def test_a_key_of_another_loss_is_mentioned(config: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = "loss.adaface.loss_m3 = 0.35\nloss.adaface.triplet_alpha = 0.3\nloss.adaface.loss_m1 = 1.0\n"
+    config.write_text(config.read_text().replace("\ndef generate_config", f"{lines}\n\ndef generate_config"))
+    parse(config, "--loss", "adaface")
+    assert f"{config}: loss_m3, triplet_alpha: no effect with loss_name adaface" in caplog.text
+
+
+def test_a_warm_up_of_no_margin_is_mentioned(config: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parse(config, "--loss", "centre", "--margin-warmup", "10")
+    assert "--margin-warmup 10 has no effect: loss_name centre_softmax has no margin" in caplog.text
 
 
 def test_defaults_are_those_of_2019(config: Path) -> None:

@@ -21,6 +21,7 @@ from mxface.recognition.config import (
     read_part,
     resolve_dataset_path,
     warn_unknown_keys,
+    warn_unused_loss_keys,
 )
 from mxface.recognition.config_file import read_config_file
 from mxface.train.config import DTYPES, ON_NAN, WD_SCOPES, TrainConfig, require
@@ -62,6 +63,7 @@ def parse_arguments(argv: Sequence[str] | None, *, description: str, parall: boo
     if parall:
         _require_parall_can(flags, settings)
     run = _resolve(flags, settings, file.path.parent, parall=parall)
+    warn_unused_loss_keys(settings, run.loss, file.path)
     return Arguments(flags=flags, settings=settings, run=run)
 
 
@@ -244,6 +246,8 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
             loss.fc7_lr_mult,
             loss.fc7_wd_mult,
         )
+    if flags.margin_warmup > 0 and loss.is_plain:
+        log.warning("--margin-warmup %d has no effect: loss_name %s has no margin", flags.margin_warmup, loss.loss_name)
     # the path is resolved before the part is made, so that the part is never changed
     for key, meaning in (("net_name", "the graph of the network"), ("dataset_path", "the folder of the data set")):
         require(key in settings, key, None, meaning)

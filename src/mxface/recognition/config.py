@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -22,11 +22,27 @@ from mxface.train.process_group import TIMEOUT_S
 
 log = logging.getLogger(__name__)
 
-LOSS_NAMES = (
-    *("softmax", "margin_softmax", "triplet", "atriplet"),  # of 2019's recognition/train.py
-    *("threshold_margin", "intra", "inter", "centre_softmax"),  # of 2019's src/
-    *("sub_centre", "curricularface", "magface", "adaface"),
-)
+MARGINS = ("loss_s", "loss_m1", "loss_m2", "loss_m3")
+TRIPLETS = ("images_per_identity", "triplet_alpha", "triplet_bag_size", "triplet_max_ap")
+LOSS_SETTINGS: Mapping[str, Sequence[str]] = {
+    # of 2019's recognition/train.py
+    "softmax": (),
+    "margin_softmax": MARGINS,
+    "triplet": TRIPLETS,
+    "atriplet": TRIPLETS,
+    # of 2019's src/
+    "threshold_margin": ("loss_s", "loss_m2", "loss_easy_margin"),
+    "intra": (*MARGINS, "loss_intra_weight"),
+    "inter": (*MARGINS, "loss_inter_weight"),
+    "centre_softmax": ("loss_centre_weight", "loss_centre_alpha"),
+    # younger ones
+    "sub_centre": (*MARGINS, "loss_sub_centres"),
+    "curricularface": ("loss_s", "loss_m2"),
+    "magface": ("loss_s", "loss_la", "loss_ua", "loss_lm", "loss_um", "loss_lambda_g"),
+    "adaface": ("loss_s", "loss_m", "loss_h"),
+}
+"""Every `loss_name`, and the keys that it reads and others do not."""
+LOSS_NAMES = tuple(LOSS_SETTINGS)
 NAME_KEYS = frozenset(("network", "dataset", "loss", "num_workers"))  # written by generate_config itself
 ENGINES = ("torch", "mxnet")
 NETWORK_FAMILIES = ("recognition", "src")  # whose networks end in an embedding
@@ -35,12 +51,10 @@ OTHER_KEYS = frozenset(("net_family", "net_name", "max_steps", "ckpt_embedding",
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """The loss. `loss_s` is the scale of cosines (all but softmax, centre_softmax and triplets).
+    """The loss: its formula is in `mxface.losses`, which of the keys are its own in `LOSS_SETTINGS`.
 
-    `loss_m1`, `loss_m2` and `loss_m3` are the margins of margin_softmax, intra, inter and sub_centre, `loss_m2` the
-    angle of threshold_margin and curricularface, `loss_m` and `loss_h` adaface's. `loss_la`, `loss_ua` (lengths),
-    `loss_lm`, `loss_um` (angles) and `loss_lambda_g` are magface's. `images_per_identity` and `triplet_*` are the
-    triplets'. See `mxface.losses` for the formulas.
+    `loss_s` is the scale of cosines, `loss_m2`, `loss_lm` and `loss_um` are angles in radians, `loss_la` and `loss_ua`
+    lengths of embeddings.
     """
 
     loss_name: str
@@ -197,6 +211,16 @@ def warn_unknown_keys(settings: Mapping[str, Any], defaults: Mapping[str, Any], 
     for key in sorted(set(settings) - known):
         near = difflib.get_close_matches(key, known, n=1)
         log.warning("%s: unknown key %r is ignored%s", source, key, f"; did you mean {near[0]!r}?" if near else "")
+
+
+def warn_unused_loss_keys(settings: Mapping[str, Any], loss: LossConfig, source: Path) -> None:
+    """Say which keys of the merged `config` table were set for another loss than the chosen one."""
+    of_losses = {key for keys in LOSS_SETTINGS.values() for key in keys}
+    usual = {field.name: field.default for field in fields(LossConfig)}
+    unused = of_losses.intersection(settings).difference(LOSS_SETTINGS[loss.loss_name])
+    names = ", ".join(sorted(key for key in unused if settings[key] != usual[key]))
+    if names:
+        log.warning("%s: %s: no effect with loss_name %s", source, names, loss.loss_name)
 
 
 def resolve_dataset_path(path: Path, config_folder: Path) -> Path:

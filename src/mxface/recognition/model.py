@@ -47,7 +47,8 @@ def add_head(embedding: Symbol, run: RunConfig, num_classes: int, *, devices: in
     """The graph that MXNet would train: embedding, softmax and, with `ce_loss`, the cross-entropy; or a triplet loss.
 
     It is for a batch split over so many devices. Of a loss that `PLAIN_MARGINS` has not, the graph is that of its
-    cosines without the margin: what a saved model predicts with, not what MXNet could train.
+    cosines without the margin: what a saved model predicts with, not what MXNet could train. Nor is in it what intra,
+    inter and the centre loss add.
     """
     loss, batch_size = run.loss, run.train.batch_size // devices
     if loss.loss_name == "triplet":
