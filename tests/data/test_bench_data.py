@@ -15,11 +15,13 @@ from mxface.data.bench_data import Rate, judge, main, numbers_up_to, rate
 from mxface.formats.dataset_property import DatasetProperty, write_property
 
 
-def rates(*, reading: float = 10**6, decoding: float = 100, threads: float = 180, workers: float = 190) -> list[Rate]:
+def rates(
+    *, reading: float = 10**6, memory: float = 10**6, decoding: float = 100, threads: float = 180, workers: float = 190
+) -> list[Rate]:
     """A table of two cores."""
     return [
         Rate("reading from disk", reading),
-        Rate("reading from memory", 10**6),
+        Rate("reading from memory", memory),
         Rate("decoding", decoding),
         Rate("1 thread", threads / 2, "--threads 1"),
         Rate("2 threads", threads, "--threads 2"),
@@ -57,6 +59,12 @@ def test_slow_reading_is_of_the_first_epoch_where_memory_holds_the_records() -> 
     verdict = judge(rates(reading=50), 2, size=5, free=9, need=0)
     assert verdict.bound == "decoding"
     assert "in the first epoch, 50 are read" in verdict.sentence
+
+
+def test_a_disk_as_fast_as_memory_bounds_nothing() -> None:
+    verdict = judge(rates(reading=100, memory=150), 2, size=9, free=5, need=0)
+    assert verdict.bound == "decoding"
+    assert "are read" not in verdict.sentence
 
 
 @given(st.integers(1, 300))

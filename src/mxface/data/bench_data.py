@@ -233,13 +233,14 @@ def numbers_up_to(cpus: int) -> list[int]:
 
 def judge(rates: Sequence[Rate], cpus: int, *, size: int, free: int, need: float) -> Verdict:
     """What bounds the machine. `size` of the records and `free` memory in bytes; `need` images a second, 0 for none."""
-    reading, _, decoding = rates[:3]
+    reading, memory, decoding = rates[:3]
     batches = rates[3:]
     best = best_batches(batches)
     bound, most = "decoding", best.images_per_s
     if batches[0].images_per_s < decoding.images_per_s / 2:
         bound = "augmentation"
-    from_disk = reading.images_per_s < best.images_per_s
+    # Not much slower than out of memory: then it is this reading in threads that takes the time, and no disk.
+    from_disk = reading.images_per_s < min(best.images_per_s, memory.images_per_s / 2)
     if from_disk and size > free:
         bound, most = "reading", reading.images_per_s
         text = (
