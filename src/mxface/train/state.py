@@ -13,7 +13,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -77,8 +77,9 @@ class StateFolder:
                 damaged.append((path, exc))
             else:
                 for other, error in damaged:
-                    log.warning("%s. It is renamed to damaged-%s, and %s is used", error, other.name, path.name)
-                self._ranks.on_main(lambda: [_set_aside(other) for other, _ in damaged])
+                    words = "%s: found %s, expected %s; this state is renamed to damaged-%s, and %s is used"
+                    log.warning(words, error.path, error.found, error.expected, other.name, path.name)
+                self._ranks.on_main(lambda: _set_aside([other for other, _ in damaged]))
                 return path
         if damaged:
             raise damaged[0][1]
@@ -164,8 +165,9 @@ def _order(path: Path) -> tuple[int, int]:
     return number, (path / METADATA_FILE).stat().st_mtime_ns
 
 
-def _set_aside(state: Path) -> None:
-    target = state.with_name(f"damaged-{state.name}")
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(target)
-    state.rename(target)
+def _set_aside(states: Iterable[Path]) -> None:
+    for state in states:
+        target = state.with_name(f"damaged-{state.name}")
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(target)
+        state.rename(target)
