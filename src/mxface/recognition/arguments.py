@@ -199,10 +199,14 @@ def add_machine_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
         "--threads", type=int, default=0, help="CPU threads for computing and for decoding; 0: all cores"
     )
     machine.add_argument(
-        "--workers", type=int, default=0, help="processes that decode images; 0: threads of this process"
+        "--workers",
+        type=int,
+        default=0,
+        help="processes of each rank that decode images; 0: threads, which is enough for few cores or where a GPU takes "
+        "few images a second (src/data/bench_data.py measures both)",
     )
     machine.add_argument(
-        "--max-damaged", type=float, default=DAMAGED_LIMIT, help="share of unreadable images that is put up with"
+        "--max-damaged", type=float, default=DAMAGED_LIMIT, help="share of damaged images that is skipped"
     )
     machine.add_argument(
         "--ranks", type=int, help="processes that train together (default: one a visible GPU; on the CPU, one)"
