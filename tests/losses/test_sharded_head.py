@@ -144,7 +144,7 @@ def test_shards_are_those_of_torch(num_classes: int, count: int) -> None:
     assert not any(ours[len(pieces) :])
 
 
-@pytest.mark.parametrize("shape", [(40_001, 3), (1 << 14, 2), ((1 << 14) + 5, 7), (5, 2)])
+@pytest.mark.parametrize("shape", [(40_001, 3), (1 << 14, 2), ((1 << 14) + 2, 3), (5, 2)])
 def test_the_start_is_one_draw_for_any_number_of_ranks(shape: tuple[int, int]) -> None:
     config = HeadConfig(num_classes=shape[0], emb_size=shape[1])
     heads = [SoftmaxHead(config, generator=torch.Generator().manual_seed(5), ranks=Ranks(rank, 3)) for rank in range(3)]
