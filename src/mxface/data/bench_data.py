@@ -47,8 +47,8 @@ Measure how many images a second this machine can prepare for training, and say 
 
 Measured for --seconds each: reading train.rec (told to be dropped from memory first, then out of memory), decoding
 alone on one core, and batches as recognition/train.py makes them, by more and more threads and by as many processes.
-Threads, the default of training, are enough where images are decoded and mirrored: decoding lets other threads run.
-Colour jitter and JPEG (--color 1, 2) are made of short steps that hold them up: see whether --workers N gives more.
+Threads, the default of training, decode side by side, but take turns at the short steps between (reading, colour
+jitter, copying): where that holds many cores up, and the GPU could take more, train with --workers N.
 
 A run on several ranks has a loader in each: its ranks share what is measured here. Other programs at work meanwhile
 take from the figures.

@@ -202,8 +202,8 @@ def add_machine_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
         "--workers",
         type=int,
         default=0,
-        help="processes of each rank that decode images; 0: threads, which is enough for few cores or where a GPU takes "
-        "few images a second (src/data/bench_data.py measures both)",
+        help="processes of each rank that decode images; 0: threads, which is enough for few cores or where a GPU "
+        "takes few images a second (src/data/bench_data.py measures both)",
     )
     machine.add_argument(
         "--max-damaged", type=float, default=DAMAGED_LIMIT, help="share of damaged images that is skipped"
