@@ -8,7 +8,7 @@ from functools import partial
 
 from mxface.cli import command
 from mxface.recognition.src_arguments import parse_triplet_arguments
-from mxface.recognition.train import train_on_ranks
+from mxface.recognition.training import train_on_ranks
 
 MODULE = "mxface.train_triplet"
 DESCRIPTION = """\

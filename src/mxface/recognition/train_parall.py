@@ -12,7 +12,7 @@ from functools import partial
 
 from mxface.cli import command
 from mxface.recognition.arguments import parse_arguments
-from mxface.recognition.train import train_on_ranks
+from mxface.recognition.training import train_on_ranks
 
 MODULE = "mxface.recognition.train_parall"
 DESCRIPTION = """\

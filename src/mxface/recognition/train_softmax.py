@@ -11,7 +11,8 @@ from functools import partial
 
 from mxface.cli import command
 from mxface.recognition.arguments import parse_arguments
-from mxface.recognition.train import DESCRIPTION, train_on_ranks
+from mxface.recognition.train import DESCRIPTION
+from mxface.recognition.training import train_on_ranks
 
 MODULE = "mxface.recognition.train_softmax"
 EXAMPLE = """

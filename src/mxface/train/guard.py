@@ -113,7 +113,8 @@ class BadBatches:
                 f"{account} It is number {MAX_SKIPS} in a row to be skipped: the fault is not the data's. "
                 "Go on from the last training state (--resume) with a smaller --lr"
             )
-        log.warning("%s The batch is skipped", account)
+        if self._ranks.is_main:
+            log.warning("%s The batch is skipped", account)
 
     def _roll_back(self, account: str) -> None:
         state_step = self._state.roll_back()
@@ -125,7 +126,8 @@ class BadBatches:
                 f"{account} The run went back to step {state_step} {MAX_ROLLBACKS} times and never came as far as the "
                 "next training state: go on from there (--resume) with a smaller --lr, or more frequent --state-steps"
             )
-        log.warning("%s Everything goes back to the state of step %d, the data go on", account, state_step)
+        if self._ranks.is_main:
+            log.warning("%s Everything goes back to the state of step %d, the data go on", account, state_step)
 
     def _describe(self, fault: NotFiniteError, batch: Batch) -> str:
         """Records and identities of the batch over all ranks, the faulty rows' alone where not all are."""

@@ -1,0 +1,178 @@
+"""What every training command does: start ranks or be one, build everything, train."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from mxface.cli import setup_logging
+from mxface.graph import Symbol, load_checkpoint
+from mxface.graph.flops import count_flops, flops_text
+from mxface.losses.softmax_head import SHARDED
+from mxface.ranks import Ranks
+from mxface.recognition.arguments import Arguments
+from mxface.recognition.config import RunConfig
+from mxface.recognition.inputs import build_batches, find_num_classes, load_pair_sets, warn_if_nothing_is_saved
+from mxface.recognition.model import add_head, build_embedding, build_learner, find_pretrained, save_model
+from mxface.recognition.session import Session, say_nothing
+from mxface.train.checkpoint import SaveRule
+from mxface.train.device import choose_device
+from mxface.train.guard import StopSignals
+from mxface.train.judge import Judge
+from mxface.train.launcher import is_launched, launch, same_command, telling_the_launcher
+from mxface.train.learner import Trainee
+from mxface.train.log import BatchReport, RunLog
+from mxface.train.loop import fit
+from mxface.train.process_group import Place, find_place, joined, log_as_rank, quiet, require_agreement
+from mxface.train.progress import Progress
+from mxface.train.resume import RunState
+from mxface.train.state import StateFolder
+
+log = logging.getLogger(__name__)
+
+
+def train_on_ranks(argv: Sequence[str] | None, module: str, parse: Callable[[Sequence[str] | None], Arguments]) -> int:
+    """A training command, `python -m module`: this process is a rank, the only one, or starts several and waits."""
+    place = find_place()
+    if place is None or place.rank == 0:
+        setup_logging()
+    else:
+        log_as_rank(place.rank)
+    with telling_the_launcher():
+        with quiet(place is not None and (place.rank > 0 or is_launched())):  # another process says the same
+            arguments = parse(argv)
+        run = arguments.run
+        if place is None and run.ranks > 1 and run.engine == "torch":
+            return launch(same_command(argv, module), run.ranks)
+        return train_as_rank(arguments, place or Place())
+
+
+def train_as_rank(arguments: Arguments, place: Place) -> int:
+    """This rank's part of the run, from the device to the exit status."""
+    run = arguments.run
+    say = print if place.rank == 0 else say_nothing
+    contexts: list[Any] = []
+    if run.engine == "mxnet":
+        from mxface.recognition.mxnet_model import spread_over_contexts
+
+        run, contexts = spread_over_contexts(run, say)
+    device = torch.device("cpu") if contexts else choose_device(run.device, place, say=say)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    torch.manual_seed(run.train.seed)
+    say("prefix", run.prefix)
+    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    num_classes = find_num_classes(run.data, say=say)
+    say("image_size", run.data.image_shape[:2])
+    say("num_classes", num_classes)
+    say("Called with argument:", arguments.flags, arguments.settings)
+    with (
+        joined(place, device, timeout_s=run.rank_timeout) as ranks,
+        logging_redirect_tqdm(),
+        StopSignals(ranks) as stop,
+    ):
+        train(run, num_classes, Session(place=place, ranks=ranks, device=device, stop=stop, say=say, contexts=contexts))
+    if stop.received is None:
+        return 0
+    say(f"stopped by {stop.received.name}; --resume goes on from here")
+    return 128 + stop.received
+
+
+def train(run: RunConfig, num_classes: int, session: Session) -> None:
+    """Build everything and train."""
+    ranks, say = session.ranks, session.say
+    progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
+    with quiet(not ranks.is_main), contextlib.ExitStack() as stack:
+        embedding = build_embedding(run)
+        whole = add_head(embedding, run, num_classes, devices=len(session.contexts) or run.ranks)
+        learner = start_learner(run, embedding, whole, num_classes, session)
+        if run.count_flops:
+            height, width, channels = run.data.image_shape
+            say("Network FLOPs:", flops_text(count_flops(embedding, data=(1, channels, height, width))))
+        loader, place = build_batches(run, learner, session)
+        stack.enter_context(contextlib.closing(loader))
+        pair_sets = load_pair_sets(run.data, say=say)
+        warn_if_nothing_is_saved(run, pair_sets)
+
+        identity = {"seed": run.train.seed, "num_images": loader.dataset.num_images}
+        states = StateFolder(run.prefix.parent / "state", ranks)
+        setting = {"global_batch": run.train.batch_size, "ranks": ranks.count}
+        sharded = {f"head/{name}": num_classes for name in SHARDED}
+        state = RunState(states, learner, progress, rule, identity, setting=setting, place=place, sharded=sharded)
+        if run.resume:
+            resumed = state.resume()
+            nothing = f"no training state beside {run.prefix}: starting at the beginning"
+            say(resumed.account if resumed else nothing)
+            if 0 < run.train.max_steps < progress.step:
+                say(f"nothing is left to do: max_steps is {run.train.max_steps}; a larger one in the config trains on")
+        elif states.list_states():
+            log.warning("%s is of an earlier run and will be replaced; --resume goes on from it", states.folder)
+        require_same_start(
+            run,
+            ranks,
+            learner,
+            data=(num_classes, zlib.crc32(np.ascontiguousarray(loader.dataset.keys).data)),
+            place=(progress, rule),
+        )
+        kept = stack.pop_all()
+    folder = run.prefix.parent / "tensorboard" if ranks.is_main else None
+    say_line = tqdm.write if ranks.is_main else say_nothing
+    with kept, RunLog(say_line, folder, first_step=progress.step, max_steps=run.train.max_steps) as run_log:
+        saved = embedding if run.ckpt_embedding else whole
+        save = partial(save_model, run.prefix, symbol=saved, learner=learner, ranks=ranks)
+        judge = Judge(learner, pair_sets, rule, save, batch_size=run.train.batch_size, log=run_log, ranks=ranks)
+        report = BatchReport(
+            run_log,
+            batch_size=run.train.batch_size,
+            frequent=run.train.frequent,
+            with_lossvalue=run.loss.ce_loss or run.loss.is_triplet,
+            with_accuracy=not run.loss.is_triplet,
+            parall_verbose=run.train.verbose if run.parall else 0,
+        )
+        fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=session.stop)
+
+
+def start_learner(run: RunConfig, embedding: Symbol, whole: Symbol, num_classes: int, session: Session) -> Trainee:
+    """The learner at its start, or at the pretrained model. `whole` is the graph with the head."""
+    pretrained = None
+    if run.pretrained:
+        prefix, epoch = find_pretrained(run.pretrained, run.pretrained_epoch)
+        session.say("loading", prefix, epoch)
+        pretrained = load_checkpoint(prefix, epoch)
+    return build_learner(
+        run, embedding, whole, num_classes, pretrained, session.device, session.ranks, contexts=session.contexts
+    )
+
+
+def require_same_start(run: RunConfig, ranks: Ranks, learner: Trainee, *, data: object, place: object) -> None:
+    """Raise ConfigError on every rank where some start from something else than the main one."""
+    if ranks.count == 1:
+        return
+    # without what a machine may have its own way
+    data_config = replace(run.data, dataset_path=Path())
+    settings = replace(run, data=data_config, prefix=Path(), pretrained="", threads=0, workers=0)
+    sums = {
+        name: zlib.crc32(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        for name, tensor in learner.tensors().items()
+        if name.startswith("backbone/")
+    }
+    require_agreement(
+        ranks,
+        settings=settings,
+        data_set=data,
+        place_in_the_training=place,
+        parameters=sums,
+    )
