@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict_loader import load
 
 from mxface.errors import ConfigError, FormatError
+from mxface.train import state_files
 from mxface.train.state import StateFolder, read_state
 
 
@@ -35,6 +37,29 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert folder.load_newest(loaded) == path
     assert all(torch.equal(loaded[name], saved[name]) for name in saved)
     assert loaded["backbone/conv"].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("there", "here"), [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
+def test_a_state_of_one_device_goes_on_on_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, here: str
+) -> None:
+    monkeypatch.setattr(state_files, "PART_BYTES", 64)  # two rows of fc7_weight
+    saved = {name: tensor.to(there) for name, tensor in tensors(1).items()}
+    loaded = {name: tensor.to(here) for name, tensor in tensors(2).items()}
+    folder = StateFolder(tmp_path)
+    folder.save(saved, step=20)
+    folder.load_newest(loaded)
+    assert all(tensor.device.type == here for tensor in loaded.values())
+    assert all(torch.equal(loaded[name].cpu(), saved[name].cpu()) for name in saved)
+
+
+def test_torch_reads_it_alone(tmp_path: Path) -> None:
+    saved, loaded = tensors(1), tensors(2)
+    path = StateFolder(tmp_path).save(saved, step=20)
+    with pytest.warns(UserWarning, match="assuming the intent is to load in a single process"):
+        load(dict(loaded), checkpoint_id=path)
+    assert all(torch.equal(loaded[name], saved[name]) for name in saved)
 
 
 def test_two_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
