@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from pathlib import Path
@@ -16,6 +17,7 @@ from mxface.errors import DataError, FormatError
 from mxface.formats.recordio import MAGIC, IndexedRecordReader, IndexedRecordWriter, IRHeader, pack
 from mxface.loaders import encoded_images
 from mxface.loaders.encoded_images import EncodedImages, record_ends
+from mxface.loaders.record_dataset import read_labels
 
 BODIES = [b"first", MAGIC.to_bytes(4, "little") * 3 + b"parts", b"", b"last" * 40]
 
@@ -31,6 +33,17 @@ def path(tmp_path: Path) -> Path:
         for key, body in enumerate(BODIES):
             writer.write(key, pack(IRHeader(0, 10.0 + key, key, 0), body))
     return tmp_path / "x.rec"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A file and its bytes."""
+    labels = [1.0, np.array([2, 1], np.float32), 3.0, np.array([4, 1], np.float32)]
+    path = tmp_path_factory.mktemp("records") / "x.rec"
+    with IndexedRecordWriter(path) as writer:
+        for key, label in enumerate(labels):
+            writer.write(key, pack(IRHeader(0, label, key, 0), b"body"))
+    return path, path.read_bytes()
 
 
 def everything(images: EncodedImages) -> list[tuple[int, bytes]]:
@@ -86,6 +99,23 @@ def test_damaged_heads_are_format_errors(tmp_path: Path, position: int) -> None:
     with pytest.raises(FormatError, match=r"x\.rec"):
         images.read(0)
     assert images.read(1) == (2, face_image(1))
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6))
+def test_any_damage_is_a_format_error(sound: tuple[Path, bytes], changes: list[tuple[int, int]]) -> None:
+    path, data = sound
+    damaged = bytearray(data)
+    for place, value in changes:
+        damaged[place % len(data)] = value
+    path.write_bytes(damaged)
+    images = open_images(path)
+    for number in range(len(images)):
+        with contextlib.suppress(FormatError):
+            images.read(number)
+    labels, intact = read_labels(path, images.offsets)
+    for number in np.flatnonzero(intact):
+        assert images.read(int(number))[0] == int(labels[number])
+    images.close()
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=20), st.integers(0, 50))

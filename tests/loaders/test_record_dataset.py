@@ -113,10 +113,10 @@ def test_no_records_and_no_index(tmp_path: Path) -> None:
         RecordDataset(tmp_path / "train.rec")
 
 
-@pytest.mark.parametrize("label", [np.nan, np.inf])
-def test_a_label_that_is_no_number_is_refused(tmp_path: Path, label: float) -> None:
+@pytest.mark.parametrize("label", [np.nan, np.inf, -1e30])
+def test_a_label_that_is_no_class_is_refused(tmp_path: Path, label: float) -> None:
     dataset = RecordDataset(pack_plain(tmp_path / "plain.rec", [label, 1.0]))
-    with pytest.raises(FormatError, match=r"byte 0: found label .*, expected a number"):
+    with pytest.raises(FormatError, match=r"byte 0: found label .*, expected the number of a class"):
         dataset.read(0)
 
 

@@ -6,7 +6,6 @@ or its network file system fails, the system kills the process (SIGBUS); of `pre
 
 from __future__ import annotations
 
-import math
 import os
 import weakref
 from pathlib import Path
@@ -21,6 +20,7 @@ from mxface.formats.recordio import RecordReader, whole_payload
 Int64 = npt.NDArray[np.int64]
 
 WAY_OUT = "pack the images again with face2rec2.py"
+LARGEST_LABEL = 2.0**31
 # Where an .idx leaves records out, what lies between two of its records is no size to read at a stroke.
 LARGEST_READ = 1 << 24
 
@@ -58,8 +58,8 @@ class EncodedImages:
                 f"{self.path}: cannot be read any more, at byte {offset}: {error.strerror}; see to its disk or network "
                 "and start again"
             ) from error
-        if not math.isfinite(label):
-            raise FormatError(self.path, f"label {label}", "a number", offset=offset, way_out=WAY_OUT)
+        if not abs(label) <= LARGEST_LABEL:  # not a number: not true either
+            raise FormatError(self.path, f"label {label}", "the number of a class", offset=offset, way_out=WAY_OUT)
         return int(label), image
 
     def _payload(self, offset: int, end: int) -> memoryview:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mxface.errors import DataError, FormatError
 from mxface.formats.mapped import map_file
 from mxface.formats.recordio import MAGIC, MAX_RECORD_BYTES, IndexedRecordReader, IRHeader, unpack
-from mxface.loaders.encoded_images import WAY_OUT, EncodedImages, record_ends
+from mxface.loaders.encoded_images import LARGEST_LABEL, WAY_OUT, EncodedImages, record_ends
 
 logger = logging.getLogger(__name__)
 
@@ -204,4 +204,6 @@ def read_labels(path: Path, offsets: npt.NDArray[np.int64]) -> tuple[npt.NDArray
     label[several] = words[np.minimum(offsets[several] // 4 + 8, len(words) - 1)]
     labels = label.view(np.float32)
     fits = (24 + 4 * flag.astype(np.int64) <= length) & (offsets + 8 + length <= len(file))
-    return labels, (offsets % 4 == 0) & (magic == MAGIC) & (length <= MAX_RECORD_BYTES) & fits & np.isfinite(labels)
+    return labels, (offsets % 4 == 0) & (magic == MAGIC) & (length <= MAX_RECORD_BYTES) & fits & (
+        np.abs(labels) <= LARGEST_LABEL
+    )
