@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +14,21 @@ from tests.support.training import PEOPLE, write_tiny_config, write_tiny_set
 from mxface.formats.checkpoint import list_epochs
 from mxface.graph import Checkpoint, load_checkpoint
 from mxface.lower import lower
+from mxface.recognition import train, train_parall
 from mxface.recognition.config import LOSS_NAMES
 from mxface.recognition.config_file import read_config_file
-from mxface.recognition.train import main
 
 LOSSES = read_config_file(REPOSITORY / "sample_config.py").namespace["loss"]
 EMB_SIZE = 32
 SETTINGS = """
 dataset.tiny.val_targets = []
 dataset.tiny.max_steps = {max_steps}
+dataset.tiny.per_batch_size = 6
 config.ckpt_embedding = False
 config.count_flops = False
 for entry in loss.values():
     if entry.loss_name.endswith("triplet"):
         entry.update(images_per_identity=6, triplet_bag_size=24, triplet_alpha=2.0)
-        dataset.tiny.per_batch_size = 6
 """
 
 
@@ -44,7 +45,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(
-    tiny_set: Path, loss: str, *flags: str, max_steps: int = 1, status: int = 0, root: str = "models"
+    tiny_set: Path,
+    loss: str,
+    *flags: str,
+    max_steps: int = 1,
+    status: int = 0,
+    root: str = "models",
+    main: Callable[..., int] = train.main,
 ) -> Checkpoint:
     """Train until batch `max_steps` + 1; the model saved after it."""
     write_tiny_config(Path("config.py"), tiny_set, more=SETTINGS.format(max_steps=max_steps))
@@ -88,15 +95,28 @@ def test_resumes_with_what_the_loss_remembers(loss: str, tiny_set: Path) -> None
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("loss", ["adaface", "curricularface", "magface", "sub_centre", "centre", "easy_margin"])
+def test_trains_on_samples_of_the_classes(loss: str, tiny_set: Path) -> None:
+    checkpoint = run(tiny_set, loss, "--sample-rate", "0.5", "--per-batch-size", "4", main=train_parall.main)
+    assert all(np.isfinite(array).all() for array in checkpoint.arg_params.values())
+
+
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
-    ("loss", "flags", "message"),
+    ("main", "loss", "flags", "message"),
     [
-        ("magface", ("--engine", "mxnet"), "loss_name magface is not for --engine mxnet: it trains 2019's graphs"),
+        (train.main, "magface", ("--engine", "mxnet"), "loss_name magface is not for --engine mxnet: it trains 2019's"),
+        (train_parall.main, "inter", ("--sample-rate", "0.5"), "sample_rate is 0.5: the inter loss needs all classes"),
     ],
 )
 def test_what_cannot_be_is_refused(
-    loss: str, flags: tuple[str, ...], message: str, tiny_set: Path, capsys: pytest.CaptureFixture[str]
+    main: Callable[..., int],
+    loss: str,
+    flags: tuple[str, ...],
+    message: str,
+    tiny_set: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(IndexError):  # no model
-        run(tiny_set, loss, *flags, status=1)
+        run(tiny_set, loss, *flags, status=1, main=main)
     assert message in capsys.readouterr().err
