@@ -156,8 +156,11 @@ def test_killed_at_random_moments_equals_never_killed(workplace: Path, never_kil
     process.join(PATIENCE_S)
     assert process.exitcode == 0, run.log.read_text()
     require_equal(run, never_killed)
-    left = [path.name for path in run.folder.rglob("*.tmp")]
-    assert left == []
+    assert [path.name for path in run.folder.rglob("*.tmp")] == []
+    process = run.start()
+    process.join(PATIENCE_S)
+    assert process.exitcode == 0
+    assert f"nothing is left to do: max_steps is {STEPS - 1}" in run.log.read_text()
 
 
 def require_equal(run: Run, other: Run) -> None:
