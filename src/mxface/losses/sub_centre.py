@@ -2,8 +2,8 @@
 
 cos_c = max_k cos(x, w_ck), then any margin on cos_y. Wrongly labelled images gather round a centre of their own instead
 of pulling at the class's. Centres lie as (C, K, D), so that a rank's share is whole classes; a step sees them as rows,
-the K of a class in a row. Of equally near centres the first is the nearest. Of each class, gradient and momentum of the
-centres that are nearest to no image change as those of a class without one.
+the K of a class in a row, and a sample of classes has all K of each. Of equally near centres the first is the nearest.
+A centre that is nearest to no image of the batch has no gradient in it.
 """
 
 from __future__ import annotations

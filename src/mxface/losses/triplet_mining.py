@@ -307,4 +307,5 @@ def explain_barren(units: Tensor, labels: Ints, triplets: int, config: MiningCon
 
 
 def _philox(seed: int, number: int, stream: int) -> np.random.Philox:
-    return np.random.Philox(key=np.array([seed % 2**64, 4 * number + stream], dtype=np.uint64))
+    """The generator keyed by these; the upper half of keys, as the lower one is the loader's (`loaders.epoch`)."""
+    return np.random.Philox(key=np.array([seed % 2**64, 2**63 + 4 * number + stream], dtype=np.uint64))
