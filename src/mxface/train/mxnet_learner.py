@@ -188,7 +188,7 @@ class MxnetLearner:
 
     def _trained(self, label: npt.NDArray[np.int64]) -> TrainedBatch:
         """What the forward gave; rows in the order of the devices, which is the batch's."""
-        embedding, predicted, row_loss = self._module.get_outputs(merge_multi_context=False)
+        embedding, predicted, row_loss, *_ = self._module.get_outputs(merge_multi_context=False)
         losses = torch.from_numpy(rows(row_loss).reshape(-1))
         if self._triplet_alpha is not None:
             correct = losses < self._triplet_alpha
@@ -254,16 +254,19 @@ class MxnetLearner:
 
 
 def with_losses(training: Symbol) -> Symbol:
-    """The graph whose outputs are the embedding, what has the gradient, and each row's (or triplet's) loss."""
+    """The graph whose outputs are the embedding, what has the gradient, and each row's (or triplet's) loss.
+
+    That of triplets goes on giving its label, an input that Module wants to see.
+    """
     with network_names(after=training.nodes):
         source = next(head for head in training if head.heads[0].node.op in ("SoftmaxOutput", "MakeLoss"))
         node = source.heads[0].node
         if node.op == "SoftmaxOutput":
             logits, label = (Symbol([entry]) for entry in node.inputs)
             losses = -sym.pick(sym.log_softmax(logits), label, axis=1)
-        else:
-            losses = Symbol([node.inputs[0].node.inputs[0]])  # what the mean is of
-        return Group([training[0], source, sym.BlockGrad(losses)])
+            return Group([training[0], source, sym.BlockGrad(losses)])
+        losses = Symbol([node.inputs[0].node.inputs[0]])  # what the mean is of
+        return Group([training[0], source, sym.BlockGrad(losses), training[1]])
 
 
 def is_head(name: str) -> bool:

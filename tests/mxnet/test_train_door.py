@@ -1,0 +1,124 @@
+"""`train.py --engine mxnet` as a user runs it, and a training that is handed from engine to engine by its files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from tests.mxnet.engines import assert_alike
+from tests.support import run_door
+from tests.support.training import write_tiny_config, write_tiny_set
+
+from mxface.eval.verification import main as verify
+from mxface.formats.dataset_property import DatasetProperty, write_property
+from mxface.formats.params import read_params
+from mxface.recognition.train import main
+from mxface.runtime import load_predictor, make_embedder
+
+pytestmark = [pytest.mark.mxnet, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+SIDE = 56
+PREFIX = Path("tiny-arcface-tiny/model")
+TOLERANCE = 1e-3
+
+
+class Runs(NamedTuple):
+    """The folder; what the MXNet part of the crossed run said on stdout, on stderr; all figures of the whole run."""
+
+    folder: Path
+    stdout: str
+    stderr: str
+
+    @property
+    def crossed(self) -> Path:
+        return self.folder / "crossed" / PREFIX
+
+    @property
+    def whole(self) -> Path:
+        return self.folder / "whole" / PREFIX
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Nine batches, verified and saved after every third: the middle three on MXNet, or all on torch.
+
+    Without dropout, whose masks are each engine's own, and at a rate at which the slopes of PReLU hardly count.
+    """
+    folder = tmp_path_factory.mktemp("runs")
+    data = write_tiny_set(folder / "tiny")
+
+    def flags(models_root: str, last: int) -> list[str]:
+        more = f"\nnetwork.tiny.net_output = 'FC'\ndataset.tiny.max_steps = {last - 1}\n"
+        config = write_tiny_config(folder / f"to_{last}.py", data, more=more)
+        choice = ["--network", "tiny", "--dataset", "tiny", "--config", str(config), "--threads", "1"]
+        saving = ["--models-root", str(folder / models_root), "--ckpt", "2", "--verbose", "3", "--frequent", "1"]
+        return [*choice, *saving, "--lr", "1e-5", "--device", "cpu"]
+
+    assert main(flags("crossed", 3)) == 0
+    middle = run_door("recognition/train.py", *flags("crossed", 6), "--resume", "--engine", "mxnet")
+    assert middle.returncode == 0, middle.stderr
+    assert main([*flags("crossed", 9), "--resume"]) == 0
+    assert main(flags("whole", 9)) == 0
+    return Runs(folder, middle.stdout, middle.stderr)
+
+
+def test_the_lines_are_those_of_the_other_engine(runs: Runs) -> None:
+    lines = [
+        "use cpu",
+        r"prefix .*/crossed/tiny-arcface-tiny/model",
+        r"image_size \(56, 56\)",
+        r"Network FLOPs: [\d.]+M",
+        r"resumed from .*/state/step-00000003.*",
+        r"call reset\(\)",
+        r"\[tiny\]\[6\]XNorm: [\d.]+",
+        r"\[tiny\]\[6\]Accuracy-Flip: [01]\.\d{5}\+-0\.\d{5}",
+        "saving 2",
+        r"\[6\]Accuracy-Highest: [01]\.\d{5}",
+    ]
+    assert re.search(r"\n(?:.*\n)*?".join(lines), runs.stdout), runs.stdout
+    assert re.search(r"^INFO:root:Epoch\[1\] Batch \[.*\tacc=\S+\tlossvalue=\d+\.\d+$", runs.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_crossed_training_is_the_whole_one(runs: Runs, number: int) -> None:
+    """Number 1 is from before the crossing, 2 was written by MXNet, 3 by torch again."""
+    crossed, whole = (read_params(f"{prefix}-{number:04d}.params") for prefix in (runs.crossed, runs.whole))
+    if number == 1:
+        assert all(np.array_equal(crossed[name], whole[name]) for name in whole)
+    assert_alike(crossed, whole, TOLERANCE)
+
+
+def test_what_mxnet_wrote_opens_everywhere(runs: Runs) -> None:
+    import mxnet as mx
+
+    images = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
+    embeddings = {
+        engine: make_embedder(load_predictor(runs.crossed, 2, engine=engine, device="cpu"))(images)
+        for engine in ("torch", "mxnet")
+    }
+    assert_alike({"": embeddings["torch"]}, {"": embeddings["mxnet"]}, 1e-4)
+    symbol, args, aux = mx.model.load_checkpoint(str(runs.crossed), 2)
+    assert symbol.list_outputs() == ["fc1_output"]
+    assert set(symbol.list_arguments()) - set(args) == {"data"}
+    assert set(symbol.list_auxiliary_states()) == set(aux)
+
+
+def test_verification_says_the_same_on_both_engines(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = runs.folder / "pairs"
+    folder.mkdir()
+    shutil.copy(runs.folder / "tiny" / "tiny.bin", folder)
+    write_property(folder, DatasetProperty(4, SIDE, SIDE))
+    figures = {}
+    for engine in ("torch", "mxnet"):
+        flags = ["--data-dir", str(folder), "--target", "tiny", "--model", f"{runs.crossed},2", "--gpu", "-1"]
+        assert verify([*flags, "--engine", engine]) == 0
+        output = capsys.readouterr().out
+        figures[engine] = re.findall(r"^\[tiny\](\S+): ([\d.]+)", output, re.MULTILINE)
+    ours, theirs = figures["torch"], figures["mxnet"]
+    assert [name for name, _ in ours] == ["XNorm", "Accuracy", "Accuracy-Flip"]
+    assert ours[1:] == theirs[1:]
+    assert float(ours[0][1]) == pytest.approx(float(theirs[0][1]), rel=1e-4)
