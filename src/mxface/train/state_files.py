@@ -86,7 +86,7 @@ def write_tensors(folder: Path, state: Mapping[str, Tensor], *, sharded: Mapping
     """
     writer = _Writer(folder, overwrite=False)
     with _in_words():
-        save(dict(state), storage_writer=writer, planner=_PartsWriter(sharded, ranks), no_dist=ranks.count == 1)
+        save(dict(state), storage_writer=writer, planner=_PartsWriter(sharded, ranks))
 
 
 def read_tensors(
@@ -98,7 +98,7 @@ def read_tensors(
     """
     reader = _Reader(folder, metadata)
     with _in_words():
-        load(dict(state), storage_reader=reader, planner=_PartsReader(sharded, ranks), no_dist=ranks.count == 1)
+        load(dict(state), storage_reader=reader, planner=_PartsReader(sharded, ranks))
 
 
 def read_metadata(folder: Path) -> Metadata:
