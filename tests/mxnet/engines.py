@@ -20,8 +20,10 @@ from mxface.train.mxnet_learner import MxnetLearner, import_mxnet
 from mxface.train.optimizer import NO_MULTIPLIERS, named_multipliers
 
 S, ALPHA = 16.0, 0.3
+MARGIN = heads.MARGINS["arcface"]
 TRIPLETS = {"triplet": heads.triplet_loss, "atriplet": heads.angular_triplet_loss}
-LOSSES = ("softmax", "softmax without bias", *heads.MARGINS, *TRIPLETS)
+LOSSES = ("softmax", "softmax without bias", *heads.MARGINS, "sub-centres", *TRIPLETS)
+SUB_CENTRES = 3
 
 
 class Engines(NamedTuple):
@@ -55,6 +57,8 @@ def loss_graph(
     options: dict[str, Any] = {"num_classes": num_classes, "emb_size": emb_size, "batch_size": batch_size}
     if loss.startswith("softmax"):
         return heads.softmax_loss(embedding, no_bias="without" in loss, **options)
+    if loss == "sub-centres":
+        return heads.margin_softmax_loss(embedding, s=S, margin=MARGIN, sub_centres=SUB_CENTRES, **options)
     return heads.margin_softmax_loss(embedding, s=S, margin=heads.MARGINS[loss], **options)
 
 
@@ -66,8 +70,11 @@ def torch_head(loss: str, *, num_classes: int = NUM_CLASSES, emb_size: int = EMB
     if loss.startswith("softmax"):
         config = HeadConfig(num_classes=num_classes, emb_size=emb_size, kind="softmax", no_bias="without" in loss)
     else:
-        m1, m2, m3 = heads.MARGINS[loss]
-        config = HeadConfig(num_classes=num_classes, emb_size=emb_size, s=S, m1=m1, m2=m2, m3=m3)
+        m1, m2, m3 = heads.MARGINS.get(loss, MARGIN)
+        sub_centres = SUB_CENTRES if loss == "sub-centres" else 1
+        config = HeadConfig(
+            num_classes=num_classes, emb_size=emb_size, s=S, m1=m1, m2=m2, m3=m3, sub_centres=sub_centres
+        )
     return SoftmaxHead(config, generator=generator)
 
 

@@ -34,6 +34,7 @@ from mxface.train.guard import NotFiniteError
 from mxface.train.learner import Arrays, Check, TrainedBatch, require_labels
 
 DATA, LABEL = "data", "softmax_label"
+ARRAYS_AT_ONCE = 200  # MXNet's multi_all_finite has room for no more, and does not say so
 WAY_OUT = "install the mxnet-cu… build for it, or set CUDA_VISIBLE_DEVICES='' (or --device cpu) to train on the CPU"
 
 
@@ -70,7 +71,7 @@ class MxnetLearner:
 
     `embedding` is the graph up to `fc1_output`, `training` the graph with the loss, built for the batch of one context;
     `params` are the start of every argument, the head's too, and of every auxiliary state. `triplet_alpha` is that of
-    a triplet loss, None for a softmax.
+    a triplet loss, whose batch is anchors, positives and negatives of each device in turn; None for a softmax.
     """
 
     device = torch.device("cpu")  # of the tensors that are given out
@@ -200,8 +201,10 @@ class MxnetLearner:
     def _gradients_are_finite(self) -> bool:
         """Waits for the backward."""
         nd = self._mx.nd
-        by_device = zip(*self._group.grad_arrays, strict=True)
-        flags = [nd.multi_all_finite(*gradients, num_arrays=len(gradients)) for gradients in by_device]
+        flags = []
+        for gradients in zip(*self._group.grad_arrays, strict=True):  # of one device
+            parts = [gradients[start : start + ARRAYS_AT_ONCE] for start in range(0, len(gradients), ARRAYS_AT_ONCE)]
+            flags += [nd.multi_all_finite(*part, num_arrays=len(part)) for part in parts]
         return all(flag.asscalar() == 1 for flag in flags)
 
     def _embedder(self, number: int, shape: tuple[int, ...]) -> Any:
