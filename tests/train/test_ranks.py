@@ -40,7 +40,7 @@ def build_graph(network: str) -> Symbol:
     return tiny_embedding(dropout=0.4 if network == "dropout" else 0.0)
 
 
-def build_learner(network: str, ranks: Ranks) -> Learner:
+def build_learner(network: str, ranks: Ranks, device: str = "cpu") -> Learner:
     """float64, the same start everywhere; weights large enough that every layer has a gradient worth comparing."""
     embedding, side = build_graph(network), 16 if network == SPHERENET else SIDE
     arguments, _, states = embedding.infer_shape(data=(1, 3, side, side))
@@ -55,8 +55,8 @@ def build_learner(network: str, ranks: Ranks) -> Learner:
         ranks=ranks,
     )
     config = configure(batch_size=BATCH_SIZE, wd=0.01)
-    cpu = torch.device("cpu")
-    return Learner(embedding, params, head, config, device=cpu, ranks=ranks, param_dtype=torch.float64)
+    on = torch.device(device)
+    return Learner(embedding, params, head, config, device=on, ranks=ranks, param_dtype=torch.float64)
 
 
 def make_batch(network: str, number: int, ranks: Ranks) -> Batch:
@@ -77,16 +77,16 @@ def results(learner: Learner, losses: list[torch.Tensor], network: str) -> dict[
     learner.average_statistics()
     images = make_batch(network, 99, SINGLE).data
     return {
-        "losses": torch.stack(losses),
-        "tensors": {name: tensor.clone() for name, tensor in learner.tensors().items()},
+        "losses": torch.stack(losses).cpu(),
+        "tensors": {name: tensor.cpu().clone() for name, tensor in learner.tensors().items()},
         "embedded": [learner.embed(images[:count]) for count in (BATCH_SIZE, 5, 1)],
         "exported": learner.export()[0]["fc7_weight"],
     }
 
 
-def train_a_little(network: str, ranks: Ranks) -> dict[str, Any]:
+def train_a_little(network: str, ranks: Ranks, device: str = "cpu") -> dict[str, Any]:
     """Three steps; before them a batch that is refused when its loss is known."""
-    learner = build_learner(network, ranks)
+    learner = build_learner(network, ranks, device)
     with pytest.raises(NotFiniteError):
         learner.train_batch(make_batch(network, 0, ranks), step=1, lr=0.1, check=refuse)
     losses = []
@@ -94,6 +94,18 @@ def train_a_little(network: str, ranks: Ranks) -> dict[str, Any]:
         trained = learner.train_batch(make_batch(network, number, ranks), step=number + 1, lr=0.1, check=accept)
         losses.append(trained.output.loss)
     return results(learner, losses, network)
+
+
+def require_equal(result: dict[str, Any], expected: dict[str, Any], rank: int, count: int, **tolerance: float) -> None:
+    """What a rank has is what one process has, or its rows of it."""
+    torch.testing.assert_close(result["losses"], expected["losses"], **tolerance)
+    size = -(-NUM_CLASSES // count)
+    for name, tensor in expected["tensors"].items():
+        is_sharded = name.removeprefix("head/") in SHARDED
+        own = tensor[rank * size : (rank + 1) * size] if is_sharded else tensor
+        assert torch.allclose(result["tensors"][name], own, **tolerance), name
+    for ours, theirs in zip(result["embedded"], expected["embedded"], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)  # handed out in float32
 
 
 @functools.cache
@@ -119,6 +131,18 @@ def train_ghost_batches(network: str, count: int) -> dict[str, Any]:
     for state, *values in zip(states, *of_parts, strict=True):
         state.copy_(torch.stack(values).mean(dim=0))
     return results(learner, losses, network)
+
+
+def on_one_gpu(ranks: Ranks) -> dict[str, Any]:
+    return train_a_little(SPHERENET, ranks, "cuda:0")
+
+
+@pytest.mark.gpu
+def test_ranks_whose_tensors_are_on_a_gpu_equal_one_process() -> None:
+    """Two ranks share the GPU and talk over gloo: NCCL wants a GPU for each."""
+    expected = train_alone()
+    for rank, result in enumerate(run_ranks(on_one_gpu, 2)):
+        require_equal(result, expected, rank, 2, rtol=1e-9, atol=1e-9)
 
 
 def on_a_rank(ranks: Ranks) -> dict[str, Any]:
@@ -162,15 +186,7 @@ def test_ranks_equal_one_process(shown: list[dict[str, Any]], network: str) -> N
     count = len(shown)
     expected = train_ghost_batches(network, count) if network == "batchnorm" else train_alone()
     for rank in range(count):
-        result = shown[rank][network]
-        torch.testing.assert_close(result["losses"], expected["losses"], **TOLERANCE)
-        for name, tensor in expected["tensors"].items():
-            if name.removeprefix("head/") in SHARDED:
-                size = -(-NUM_CLASSES // count)
-                tensor = tensor[rank * size : (rank + 1) * size]
-            assert torch.allclose(result["tensors"][name], tensor, **TOLERANCE), name
-        for ours, theirs in zip(result["embedded"], expected["embedded"], strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)  # handed out in float32
+        require_equal(shown[rank][network], expected, rank, count, **TOLERANCE)
     np.testing.assert_array_equal(shown[0][network]["exported"].shape, (NUM_CLASSES, EMB_SIZE))
     np.testing.assert_allclose(shown[0][network]["exported"], expected["exported"], **TOLERANCE)
 
