@@ -27,7 +27,7 @@ from mxface.graph import load_checkpoint
 from mxface.recognition.train import main
 from mxface.train.model_of_state import read_tables
 from mxface.train.state import StateFolder
-from mxface.train.state_files import read_metadata, stored_tensors
+from mxface.train.state_metadata import read_metadata, stored_tensors
 
 BATCHES_PER_EPOCH, STEPS = 3, 21
 FLAGS = ["--network", "tiny", "--dataset", "tiny", "--threads", "1", "--state-steps", "1", "--frequent", "1"]

@@ -22,7 +22,7 @@ from mxface.train.checkpoint import SaveRule
 from mxface.train.progress import Progress
 from mxface.train.resume import RunState
 from mxface.train.state import StateFolder
-from mxface.train.state_files import read_metadata, stored_tensors
+from mxface.train.state_metadata import read_metadata, stored_tensors
 
 # of 5 classes 4 ranks own 2, 2, 1 and none
 NUM_CLASSES, DIM = 5, 3

@@ -29,7 +29,8 @@ from mxface.losses.class_shard import class_range
 from mxface.losses.softmax_head import BIAS, WEIGHT
 from mxface.ranks import Ranks
 from mxface.train.state import StateFolder
-from mxface.train.state_files import METADATA_FILE, read_metadata, read_tensors, stored_tensors
+from mxface.train.state_files import read_tensors
+from mxface.train.state_metadata import METADATA_FILE, read_metadata, stored_tensors
 
 EMBEDDING = "fc1_output"
 BACKBONE, HEAD = "backbone/", "head/"

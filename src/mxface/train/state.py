@@ -23,7 +23,8 @@ from torch.distributed.checkpoint.metadata import Metadata
 from mxface.errors import ConfigError, FormatError, SaveError
 from mxface.formats.atomic import atomic_write, sync_folder
 from mxface.ranks import Ranks
-from mxface.train.state_files import METADATA_FILE, read_metadata, read_tensors, stored_tensors, write_tensors
+from mxface.train.state_files import read_tensors, write_tensors
+from mxface.train.state_metadata import METADATA_FILE, read_metadata, stored_tensors
 
 log = logging.getLogger(__name__)
 

@@ -7,22 +7,20 @@ A *sharded* tensor is split by rows over ranks (`losses.class_shard`): each rank
 those that it needs, whatever the number of ranks was. Every other tensor is the same on all ranks and written once.
 Large tensors are written in parts of at most PART_BYTES, so that neither writing nor reading holds a second copy.
 
-Nothing is trusted: the pickle is read by an unpickler that admits the classes of such metadata only, a part's length
-is held against its file, its CRC-32 against its bytes, and it is read by `torch.load(weights_only=True)`.
+Nothing is trusted: of the pickle see `train.state_metadata`; a part's length is held against its file, its CRC-32
+against its bytes, and it is read by `torch.load(weights_only=True)`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import math
-import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -51,32 +49,11 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.futures import Future
 
-from mxface.errors import FormatError
 from mxface.losses.class_shard import class_range
 from mxface.ranks import Ranks
+from mxface.train.state_metadata import METADATA_FILE, damaged, stored_tensors
 
-METADATA_FILE = ".metadata"
 PART_BYTES = 1 << 26
-METADATA_MODULES = {
-    "torch.distributed.checkpoint.metadata": frozenset(
-        (
-            "BytesStorageMetadata",
-            "ChunkStorageMetadata",
-            "Metadata",
-            "MetadataIndex",
-            "StorageMeta",
-            "TensorProperties",
-            "TensorStorageMetadata",
-            "_MEM_FORMAT_ENCODING",
-        )
-    ),
-    "torch.distributed.checkpoint.filesystem": frozenset(("_StorageInfo",)),
-    "torch.serialization": frozenset(("_get_layout",)),
-    "torch": frozenset(("Size", "float32", "float64", "bfloat16", "float16", "int64", "int32", "uint8", "bool")),
-    "pathlib": frozenset(("PosixPath", "WindowsPath")),
-    "pathlib._local": frozenset(("PosixPath", "WindowsPath")),
-}
-WAY_OUT = "--resume needs a whole one; without it the run starts anew, with --pretrained from a model"
 
 
 def write_tensors(folder: Path, state: Mapping[str, Tensor], *, sharded: Mapping[str, int], ranks: Ranks) -> None:
@@ -99,40 +76,6 @@ def read_tensors(
     reader = _Reader(folder, metadata)
     with _in_words():
         load(dict(state), storage_reader=reader, planner=_PartsReader(sharded, ranks))
-
-
-def read_metadata(folder: Path) -> Metadata:
-    """What the state in `folder` holds, by name; FormatError where that cannot be read or is no state's."""
-    path = folder / METADATA_FILE
-    try:
-        with path.open("rb") as file:
-            metadata = _MetadataUnpickler(file, path).load_metadata()
-    except OSError as exc:
-        raise damaged(path, f"a file that cannot be read ({exc.strerror})", "the metadata of a training state") from exc
-    try:
-        _require_sound(metadata, path)
-    except (AttributeError, TypeError) as exc:
-        raise damaged(path, f"fields of other types ({exc})", "the metadata of a training state") from exc
-    return metadata
-
-
-def stored_tensors(metadata: Metadata) -> dict[str, TensorStorageMetadata]:
-    """Shape, type and parts of every tensor of a state, by name."""
-    return cast("dict[str, TensorStorageMetadata]", metadata.state_dict_metadata)
-
-
-def _require_sound(metadata: Metadata, path: Path) -> None:
-    for name, entry in metadata.state_dict_metadata.items():
-        if not isinstance(entry, TensorStorageMetadata):
-            raise damaged(path, f"{name} of {type(entry).__name__}", "a tensor")
-    for info in metadata.storage_data.values():
-        if Path(info.relative_path).name != info.relative_path:
-            raise damaged(path, f"a file at {info.relative_path}", "files inside the state's folder")
-
-
-def damaged(path: Path, found: str, expected: str, *, offset: int | None = None) -> FormatError:
-    """The error of a state that cannot be used."""
-    return FormatError(path, found, expected, offset=offset, way_out=WAY_OUT)
 
 
 @contextlib.contextmanager
@@ -309,28 +252,3 @@ def _box(tensor: Tensor, offsets: torch.Size, lengths: torch.Size) -> Tensor:
     for dim, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
         tensor = tensor.narrow(dim, offset, length)
     return tensor
-
-
-class _MetadataUnpickler(pickle.Unpickler):
-    """Admits the classes of torch's metadata only."""
-
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        super().__init__(file)
-        self._path = path
-
-    def load_metadata(self) -> Metadata:
-        """The metadata; whatever else the bytes hold is a `FormatError`."""
-        try:
-            metadata = self.load()
-        except FormatError:
-            raise
-        except Exception as exc:  # a damaged pickle raises nearly anything
-            raise damaged(self._path, f"a damaged pickle ({exc})", "the metadata of a training state") from exc
-        if not isinstance(metadata, Metadata):
-            raise damaged(self._path, f"a {type(metadata).__name__}", "the metadata of a training state")
-        return metadata
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name not in METADATA_MODULES.get(module, ()):
-            raise damaged(self._path, f"a pickle that names {module}.{name}", "the metadata of a training state")
-        return getattr(importlib.import_module(module), name)

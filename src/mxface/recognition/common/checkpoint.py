@@ -16,7 +16,7 @@ from mxface.formats.params import read_params
 from mxface.graph import Checkpoint, load_checkpoint, load_symbol, save_checkpoint
 from mxface.train.model_of_state import find_state, is_split, model_of_state, read_split, read_tables, write_split
 from mxface.train.state import StateFolder
-from mxface.train.state_files import METADATA_FILE, read_metadata, stored_tensors
+from mxface.train.state_metadata import METADATA_FILE, read_metadata, stored_tensors
 
 DESCRIPTION = """\
 Look into training states and models, and make one of the other.
