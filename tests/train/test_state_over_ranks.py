@@ -64,6 +64,8 @@ def save_and_load(ranks: Ranks, folder: str) -> dict[str, Any]:
         with pytest.raises(SaveError) as caught:
             together.save(own_tables(3, ranks), step=30, sharded=SHARDED)
     found["one rank's disk is full"] = str(caught.value)
+    with pytest.raises(AssertionError, match="head/fc7_weight is not sharded"):
+        together.save(own_tables(3, ranks), step=30, sharded={"head/fc7_bias": NUM_CLASSES})
     with pytest.raises(ConfigError) as refused:
         together.load_newest({**own_tables(0, ranks), "head/more": torch.zeros(1)}, sharded=SHARDED)
     found["another network"] = str(refused.value)

@@ -119,6 +119,12 @@ class _PartsWriter(DefaultSavePlanner):
         self.plan = SavePlan(items)
         return self.plan
 
+    def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
+        seen: dict[MetadataIndex, TensorWriteData | None] = {}
+        for item in (item for plan in all_plans for item in plan.items):
+            assert seen.setdefault(item.index, item.tensor_data) == item.tensor_data, f"{item.index.fqn} is not sharded"
+        return super().create_global_plan(all_plans)
+
     def lookup_object(self, index: MetadataIndex) -> Tensor:
         return self._parts[index]
 
