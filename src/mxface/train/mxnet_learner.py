@@ -173,15 +173,20 @@ class MxnetLearner:
 
     def export(self, *, with_head: bool = True) -> tuple[Arrays, Arrays]:  # noqa: ARG002 (the head costs nothing here)
         """Arguments (the head's too) and auxiliary states, by MXNet's names; the mean where devices have their own."""
-        self._mx.nd.waitall()
-        args, aux = self._module.get_params()
-        return tuple({name: array.asnumpy() for name, array in part.items()} for part in (args, aux))  # type: ignore[return-value]
+        args, aux = ({name: array.asnumpy() for name, array in part.items()} for part in self._params())
+        return args, aux
 
     def average_statistics(self) -> None:
         """Give every device the mean of BatchNorm's moving statistics over the devices."""
         if len(self._contexts) > 1:
-            self._mx.nd.waitall()
-            self._group.set_params(*self._module.get_params())
+            self._group.set_params(*self._params())
+
+    def _params(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Module's own copies of arguments and states, brought up to date."""
+        self._mx.nd.waitall()
+        self._module._params_dirty = True  # Module knows of its updates, not of what a backward alone writes
+        args, aux = self._module.get_params()
+        return args, aux
 
     def _images(self, data: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> Any:
         """(B, H, W, 3) to (B, 3, H, W) float32, by MXNet's threads; handed over as bytes where they are bytes."""
