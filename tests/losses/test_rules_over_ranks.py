@@ -69,9 +69,9 @@ def test_two_ranks_over_gloo_equal_one(alone: dict[str, dict[str, Any]]) -> None
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("count", [4, 8])
+@pytest.mark.parametrize("count", [4, 8, 16])
 def test_ranks_equal_one(name: str, count: int, alone: dict[str, dict[str, Any]]) -> None:
-    """23 classes are 6 + 6 + 6 + 5, or 7 times 3 and 2."""
+    """23 classes are 6 + 6 + 6 + 5, or 7 times 3 and 2, or 11 times 2, 1 and four ranks without any."""
     assert_equal_runs(run_threads(train, count, name), alone[name])
 
 

@@ -51,9 +51,13 @@ class Additions:
         self, grad: Tensor, target: Target, scores: Scores, features: Tensor, scale: float | None
     ) -> Tensor:
         """`grad`, of the loss by the embeddings (B, D), and what comes by their length and from the centre loss."""
-        if self._margin.norm_slope is not None and self._margin.penalty_norm_slope is not None and scale is not None:
-            by_logit = -torch.sigmoid(scores.log_others - target.logit)
-            by_length = by_logit * scale * self._margin.norm_slope + self._margin.penalty_norm_slope
+        margin = self._margin
+        if margin.norm_slope is not None or margin.penalty_norm_slope is not None:
+            by_length = torch.zeros_like(target.logit)
+            if margin.norm_slope is not None and scale is not None:
+                by_length -= torch.sigmoid(scores.log_others - target.logit) * scale * margin.norm_slope
+            if margin.penalty_norm_slope is not None:
+                by_length += margin.penalty_norm_slope
             grad = grad + (by_length / len(grad)).unsqueeze(1) * features
         if self._centre_loss is not None and self._pull is not None:
             pull = self._ranks.sum_(self._pull.clone())

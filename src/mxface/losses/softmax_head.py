@@ -196,14 +196,7 @@ class SoftmaxHead(nn.Module):
             )
             scores = fused.score().over(self.ranks)
             cross_entropy = -F.logsigmoid(target.logit - scores.log_others)
-            additions = Additions(
-                embeddings,
-                row,
-                margin=margin,
-                inter=self._inter_loss(row),
-                centre_loss=self.centre_loss,
-                ranks=self.ranks,
-            )
+            additions = self._additions(embeddings, row, margin)
             loss = additions.to_loss(cross_entropy.mean())
             output = HeadOutput(loss, cross_entropy, target.logit > scores.best_other)
             check(output)
@@ -246,10 +239,8 @@ class SoftmaxHead(nn.Module):
         centre_row = row
         if self.config.sub_centres > 1:
             centre = self.fc7_weight[row[own]]  # (b, K, D)
-            cosine = torch.linalg.vecdot(features[own].unsqueeze(1), centre) / l2_norm(as_rows(centre)).view(
-                centre.shape[:2]
-            )
-            value, nearest = nearest_centre(cosine)
+            product = torch.linalg.vecdot(features[own].unsqueeze(1), centre)
+            value, nearest = nearest_centre(product / l2_norm(as_rows(centre)).view_as(product))
             centre_row = row.index_copy(0, own, row[own] * self.config.sub_centres + nearest)
         else:
             centre = self.fc7_weight[row[own]]
@@ -274,6 +265,11 @@ class SoftmaxHead(nn.Module):
         if self.config.sub_centres > 1:
             return keep_nearest(self.config.sub_centres)
         return self.rule.others(rows, self.config.s) if self.config.is_margin else None
+
+    def _additions(self, embeddings: Tensor, row: Tensor, margin: TargetMargin) -> Additions:
+        """What is added to the cross entropy; `row` (B,) are the classes here."""
+        inter = self._inter_loss(row)
+        return Additions(embeddings, row, margin=margin, inter=inter, centre_loss=self.centre_loss, ranks=self.ranks)
 
     def _inter_loss(self, row: Tensor) -> InterLoss | None:
         """The loss between centres of a batch whose classes are at `row` (B,) here."""
