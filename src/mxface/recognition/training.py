@@ -25,6 +25,7 @@ from mxface.recognition.arguments import Arguments
 from mxface.recognition.config import RunConfig
 from mxface.recognition.inputs import build_batches, find_num_classes, load_pair_sets, warn_if_nothing_is_saved
 from mxface.recognition.model import add_head, build_embedding, build_learner, find_pretrained, save_model
+from mxface.recognition.preflight import memory_line, pre_flight
 from mxface.recognition.session import Session, say_nothing
 from mxface.train.checkpoint import SaveRule
 from mxface.train.device import choose_device
@@ -34,10 +35,12 @@ from mxface.train.launcher import is_launched, launch, same_command, telling_the
 from mxface.train.learner import Trainee
 from mxface.train.log import BatchReport, RunLog
 from mxface.train.loop import fit
+from mxface.train.memory import peak_bytes, resident_bytes
 from mxface.train.process_group import Place, find_place, joined, log_as_rank, quiet, require_agreement
 from mxface.train.progress import Progress
 from mxface.train.resume import RunState
 from mxface.train.state import StateFolder
+from mxface.train.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +97,7 @@ def train_as_rank(arguments: Arguments, place: Place) -> int:
 def train(run: RunConfig, num_classes: int, session: Session) -> None:
     """Build everything and train."""
     ranks, say = session.ranks, session.say
+    process_bytes = resident_bytes()
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
     with quiet(not ranks.is_main), contextlib.ExitStack() as stack:
         embedding = build_embedding(run)
@@ -127,13 +131,27 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
             data=(num_classes, zlib.crc32(np.ascontiguousarray(loader.dataset.keys).data)),
             place=(progress, rule),
         )
+        flight = pre_flight(
+            run,
+            session,
+            learner,
+            loader.dataset,
+            embedding,
+            num_classes,
+            pair_sets,
+            process_bytes=process_bytes,
+            step=progress.step,
+        )
         kept = stack.pop_all()
+    watch = Watch(flight.expected_loss) if ranks.is_main else None
     folder = run.prefix.parent / "tensorboard" if ranks.is_main else None
     say_line = tqdm.write if ranks.is_main else say_nothing
     with kept, RunLog(say_line, folder, first_step=progress.step, max_steps=run.train.max_steps) as run_log:
         saved = embedding if run.ckpt_embedding else whole
         save = partial(save_model, run.prefix, symbol=saved, learner=learner, ranks=ranks)
-        judge = Judge(learner, pair_sets, rule, save, batch_size=run.train.batch_size, log=run_log, ranks=ranks)
+        judge = Judge(
+            learner, pair_sets, rule, save, batch_size=run.train.batch_size, log=run_log, ranks=ranks, watch=watch
+        )
         report = BatchReport(
             run_log,
             batch_size=run.train.batch_size,
@@ -141,8 +159,11 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
             with_lossvalue=run.loss.ce_loss or run.loss.is_triplet,
             with_accuracy=not run.loss.is_triplet,
             parall_verbose=run.train.verbose if run.parall else 0,
+            watch=watch,
         )
         fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=session.stop)
+    peak = ranks.max_(torch.tensor(float(peak_bytes(session.device)), dtype=torch.float64))
+    say(memory_line(flight.memory, float(peak)))
 
 
 def start_learner(run: RunConfig, embedding: Symbol, whole: Symbol, num_classes: int, session: Session) -> Trainee:

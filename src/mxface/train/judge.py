@@ -12,6 +12,7 @@ from mxface.ranks import Ranks
 from mxface.train.checkpoint import SaveRule
 from mxface.train.learner import Trainee
 from mxface.train.log import RunLog
+from mxface.train.watch import Watch
 
 SINGLE = Ranks.single()
 
@@ -32,6 +33,7 @@ class Judge:
         batch_size: int,
         log: RunLog,
         ranks: Ranks = SINGLE,
+        watch: Watch | None = None,
     ) -> None:
         self._learner = learner
         self._rule = rule
@@ -40,6 +42,7 @@ class Judge:
         self._batch_size = batch_size
         self._log = log
         self._ranks = ranks
+        self._watch = watch
 
     def verify(self, step: int) -> None:
         """One verification after batch `step`, by all ranks together; the main one's figures count."""
@@ -53,6 +56,8 @@ class Judge:
             self._log.say(f"[{pairs.name}][{step}]Accuracy-Flip: {result.acc2:1.5f}+-{result.std2:1.5f}")
             self._log.scalars(step, {f"{pairs.name}/accuracy_flip": result.acc2, f"{pairs.name}/xnorm": result.xnorm})
             accuracies.append(result.acc2)
+            if self._watch is not None:
+                self._watch.verification(pairs.name, result.acc2)
         # another machine's processor may round otherwise, and the ranks must not disagree about saving
         accuracies = self._ranks.broadcast_(torch.tensor(accuracies, dtype=torch.float64)).tolist()
         number = self._rule.number_to_save(accuracies)

@@ -230,15 +230,20 @@ class Learner:
         # a view: NHWC memory is what channels_last means
         return images.permute(0, 3, 1, 2).to(self._param_dtype)
 
+    @property
+    def is_bf16(self) -> bool:
+        """Whether the backbone's products are bfloat16."""
+        return self._config.dtype == "bf16"
+
     def _autocast(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.dtype == "bf16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bf16)
 
 
 def _averaged_over_ranks(backbone: nn.Module, device: torch.device) -> nn.Module:
     """`backbone`, whose gradients become their mean over ranks, a bucket at a time while the backward goes on.
 
-    The order of buckets is that of DDP. Moving statistics stay each rank's own. `static_graph` lets parameters be that
-    no gradient reaches.
+    The overlap is DDP's work, from the third batch on. Moving statistics stay each rank's own. `static_graph` lets
+    parameters be that no gradient reaches.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings(

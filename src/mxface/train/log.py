@@ -15,6 +15,7 @@ from mxface.train.event_file import EventFile
 from mxface.train.learner import TrainedBatch
 from mxface.train.metrics import AccMetric, LossValueMetric, Metric, Speedometer, epoch_lines
 from mxface.train.progress import Progress
+from mxface.train.watch import Watch
 
 # MXNet logged through the root logger, and people's scripts look for its `INFO:root:`
 mxnet_log = logging.getLogger()
@@ -80,12 +81,14 @@ class BatchReport:
         with_lossvalue: bool,
         with_accuracy: bool = True,
         parall_verbose: int = 0,
+        watch: Watch | None = None,
     ) -> None:
         self._log = log
         self._batch_size = batch_size
         self._frequent = frequent
         self._speedometer = Speedometer(batch_size, frequent)
         self._parall_verbose = parall_verbose
+        self._watch = watch
         self._metrics: list[Metric] = []
         if with_accuracy and not parall_verbose:
             self._metrics.append(AccMetric())
@@ -102,6 +105,8 @@ class BatchReport:
     def after_batch(self, progress: Progress, trained: TrainedBatch, *, lr: float, next_lr: float) -> None:
         """2019's lines, in its order. `progress` already counts the batch; `lr` is the rate it was trained with."""
         self._log.advance()
+        if self._watch is not None and progress.step == 1:
+            self._watch.first_loss(float(trained.output.loss))
         if self._parall_verbose and progress.step % self._parall_verbose == 0:
             self._log.say(f"{{fc7_acc}} {progress.step} {float(trained.output.correct.double().mean())}")
         if next_lr != lr:
@@ -126,6 +131,13 @@ class BatchReport:
         figures = {name: metric.value() for name, metric in self._window.items()}
         for metric in self._window.values():
             metric.reset()
+        if self._watch is not None:
+            self._watch.window(
+                steps=self._frequent,
+                accuracy=figures["train/accuracy"],
+                loss=figures["train/loss"],
+                embedding=embedding,
+            )
         now = time.perf_counter()
         figures["train/images_per_second"] = self._frequent * self._batch_size / (now - self._window_started)
         self._window_started = now

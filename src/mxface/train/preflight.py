@@ -1,0 +1,227 @@
+"""What is said before the first batch: what a run will need and do, and what about it cannot work.
+
+`Preflight` holds figures; `lines` puts them into a table of at most 100 columns, `warnings` into sentences. Two things
+stop a run before it starts: labels that no class belongs to, and a BatchNorm of single values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mxface.errors import ConfigError, DataError
+from mxface.graph import Symbol
+from mxface.graph.flops import count_flops, flops_text
+from mxface.loaders import RecordDataset
+from mxface.train.config import TrainConfig
+from mxface.train.memory import MemoryForecast
+from mxface.train.overlap import Overlap
+from mxface.train.schedule import StepSchedule
+
+REFERENCE_BATCH = 512
+"""Of 2019's recipes: 8 GPUs with 64 or 4 with 128 images; a rate is compared at it, by the linear rule."""
+FEW_FOR_BATCHNORM = 8
+MANY_CLASSES = 1.1
+"""So many times more classes than identities is said."""
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identities:
+    """Of a training set: images, and the smallest, the median and the largest number of images an identity has."""
+
+    images: int
+    identities: int
+    least: int
+    median: int
+    most: int
+    single: int
+
+    @classmethod
+    def of(cls, dataset: RecordDataset) -> Identities:
+        """Those that have images."""
+        counts = dataset.images_per_identity()
+        counts = counts[counts > 0]
+        return cls(
+            images=dataset.num_images,
+            identities=len(counts),
+            least=int(counts.min()),
+            median=int(np.median(counts)),
+            most=int(counts.max()),
+            single=int((counts == 1).sum()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """Everything known before the first batch; None for what this engine or loss does not tell."""
+
+    config: TrainConfig
+    device: str
+    ranks: int
+    num_classes: int
+    parameters: int
+    flops: int
+    identities: Identities
+    memory: MemoryForecast | None
+    expected_loss: float | None
+    overlaps: Sequence[Overlap]
+
+    @property
+    def rank_batch_size(self) -> int:
+        return self.config.batch_size // self.ranks
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.identities.images // self.config.batch_size
+
+    def lines(self) -> list[str]:
+        """The table."""
+        batches = f"{self.ranks} rank(s) of {self.rank_batch_size} images: batches of {self.config.batch_size}"
+        rows = [
+            ("device", f"{self.device}, {batches}"),
+            ("network", f"{self.parameters / 1e6:.1f}M parameters, {flops_text(self.flops)} FLOPs an image"),
+            *(("" if number else "memory", text) for number, text in enumerate(self._memory_texts())),
+            ("images", self._identities_text()),
+            ("rate", self._rate_text()),
+            ("epochs", self._epochs_text()),
+            ("first loss", "not foretold" if self.expected_loss is None else f"about {self.expected_loss:.2f}"),
+        ]
+        return ["pre-flight", *(f"  {name:<11}{text}" for name, text in rows)]
+
+    def warnings(self) -> list[str]:
+        """What will not work, or not as it may be meant."""
+        return [*self._memory_warnings(), *self._data_warnings(), *self._schedule_warnings()]
+
+    def _memory_texts(self) -> list[str]:
+        if self.memory is None:
+            return ["not foretold"]
+        parts = [f"{name} {size / GIGABYTE:.2f}" for name, size in self.memory.parts.items() if size > 0.005 * GIGABYTE]
+        texts = [f"{self.memory.total / GIGABYTE:.2f} GB a rank, {self.memory.available / GIGABYTE:.1f} GB free:"]
+        for part in parts:
+            if len(texts[-1]) + len(part) > 80:
+                texts.append("")
+            texts[-1] += f" {part}" if part is parts[-1] else f" {part},"
+        return [text.strip() for text in texts]
+
+    def _identities_text(self) -> str:
+        of = self.identities
+        single = f"; {of.single} have one" if of.single else ""
+        return (
+            f"{of.images} of {of.identities} identities, {of.least} to {of.most} each, median {of.median}{single}; "
+            f"{self.num_classes} classes"
+        )
+
+    def _rate_text(self) -> str:
+        lr, momentum = self.config.lr, self.config.mom
+        per_reference = lr * REFERENCE_BATCH / self.config.batch_size
+        return (
+            f"{lr:g} with momentum {momentum:g} (in the long run {lr / (1 - momentum):.3g}); "
+            f"{per_reference:.3g} for {REFERENCE_BATCH} images"
+        )
+
+    def _epochs_text(self) -> str:
+        steps = self.steps_per_epoch
+        text = f"{steps} batches each"
+        schedule = StepSchedule(self.config.lr, self.config.lr_steps)
+        reached = [step for step in sorted(set(self.config.lr_steps)) if not 0 < self.config.max_steps < step]
+        drops = [f"{schedule.lr_after(step):.1g} from {step / steps:.1f}" for step in reached if step < 1000 * steps]
+        if drops:
+            text += f"; rate {', '.join(drops[:4])}"
+        if self.config.max_steps > 0:
+            text += f"; end at {self.config.max_steps / steps:.1f}"
+        return text
+
+    def _memory_warnings(self) -> list[str]:
+        if self.memory is None or self.memory.fits:
+            return []
+        needed = self.memory.total * self.memory.sharers / GIGABYTE
+        ways_out = ["a smaller --per-batch-size"]
+        if self.config.dtype == "float32":
+            ways_out.append("--dtype bf16")
+        ways_out.append("more --ranks on more machines or GPUs (class centres are split over them)")
+        return [
+            f"about {needed:.1f} GB are needed here and {self.memory.available / GIGABYTE:.1f} GB are free: "
+            + ", ".join(ways_out)
+        ]
+
+    def _data_warnings(self) -> list[str]:
+        found = []
+        of = self.identities
+        if self.num_classes > MANY_CLASSES * of.identities:
+            found.append(
+                f"{self.num_classes} classes, but only {of.identities} identities have images: the other centres are "
+                "only ever pushed away, and take memory; correct `property` (or num_classes), unless it is meant"
+            )
+        if 2 * of.single > of.identities:
+            found.append(
+                f"{of.single} of {of.identities} identities have one image: nothing tells what stays the same in a "
+                "person; data_images_filter leaves them out"
+            )
+        if self.rank_batch_size < FEW_FOR_BATCHNORM:
+            found.append(
+                f"{self.rank_batch_size} images a rank: BatchNorm's statistics are those of one rank's images, and so "
+                f"few are noise; {FEW_FOR_BATCHNORM} or more (--per-batch-size)"
+            )
+        found.extend(overlap_text(overlap) for overlap in self.overlaps)
+        return found
+
+    def _schedule_warnings(self) -> list[str]:
+        found = []
+        late = [step for step in self.config.lr_steps if 0 < self.config.max_steps < step]
+        if late:
+            found.append(
+                f"--lr-steps {', '.join(map(str, late))} lie behind max_steps {self.config.max_steps}: the rate does "
+                "not drop there"
+            )
+        if self.config.margin_warmup > 0 and 0 < self.config.max_steps < self.config.margin_warmup:
+            found.append(
+                f"--margin-warmup {self.config.margin_warmup} is beyond max_steps {self.config.max_steps}: the whole "
+                "margin is never reached"
+            )
+        return found
+
+
+def overlap_text(overlap: Overlap) -> str:
+    """The finding as a sentence."""
+    looked_at = "all" if overlap.looked_at == overlap.training else f"{overlap.looked_at} of the"
+    number, label = overlap.example
+    return (
+        f"{overlap.name}: {overlap.found} of its {overlap.pictures} pictures are among {looked_at} "
+        f"{overlap.training} training images, of {overlap.identities} identities (label {label}, image {number}, for "
+        "one): its accuracy is not that of people never seen"
+    )
+
+
+def require_labels_in_range(dataset: RecordDataset, num_classes: int) -> None:
+    """Raise DataError where a label has no class; reads one record an identity."""
+    least, most = dataset.label_range()
+    if least < 0 or most >= num_classes:
+        raise DataError(
+            f"{dataset.path}: labels from {least} to {most}, but num_classes is {num_classes}: they must lie in "
+            f"[0, {num_classes}); correct `property` or the config"
+        )
+
+
+def require_batchnorm_can_learn(embedding: Symbol, rank_batch_size: int, image_shape: Sequence[int]) -> None:
+    """Raise ConfigError where a BatchNorm would see one value a channel: its variance is 0, and its output beta."""
+    if rank_batch_size > 1:
+        return
+    height, width, channels = image_shape
+    internals = embedding.get_internals()
+    _, shapes, _ = internals.infer_shape(data=(1, channels, height, width))
+    for head, shape in zip(internals.heads, shapes, strict=True):
+        if head.node.op == "BatchNorm" and head.index == 0 and math.prod(shape[2:]) == 1:
+            raise ConfigError(
+                f"one image a rank: BatchNorm {head.node.name} would normalise single values, and give the same for "
+                "every image; --per-batch-size 2 or more"
+            )
+
+
+def network_flops(embedding: Symbol, image_shape: Sequence[int]) -> int:
+    """Of one image."""
+    height, width, channels = image_shape
+    return count_flops(embedding, data=(1, channels, height, width))
