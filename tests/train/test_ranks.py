@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from tests.support.ranks import run_ranks
 from tests.train.tiny import EMB_SIZE, SIDE, configure, tiny_embedding
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from mxface.errors import ConfigError
 from mxface.graph import Symbol
@@ -108,6 +110,25 @@ def require_equal(result: dict[str, Any], expected: dict[str, Any], rank: int, c
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)  # handed out in float32
 
 
+def overlap_events(ranks: Ranks) -> list[str]:
+    """What happens in the backward of a batch, in its order: buckets sent, and the last gradient made.
+
+    Of the third batch: DDP sorts gradients into buckets by the order in which the first two made them.
+    """
+    learner, events = build_learner(SPHERENET, ranks), []
+
+    def send(_state, bucket):  # type: ignore[no-untyped-def]  # torch reads annotations, and wants no strings
+        events.append("sent")
+        return allreduce_hook(dist.group.WORLD, bucket)
+
+    learner._trained.register_comm_hook(None, send)
+    learner.backbone.conv1_1_weight.register_hook(lambda _grad: events.append("first layer"))
+    for step in (1, 2, 3):
+        events.clear()
+        learner.train_batch(make_batch(SPHERENET, step, ranks), step=step, lr=0.1, check=accept)
+    return events
+
+
 @functools.cache
 def train_alone() -> dict[str, Any]:
     return train_a_little(SPHERENET, SINGLE)
@@ -145,9 +166,14 @@ def test_ranks_whose_tensors_are_on_a_gpu_equal_one_process() -> None:
         require_equal(result, expected, rank, 2, rtol=1e-9, atol=1e-9)
 
 
+def equal_to_one(ranks: Ranks) -> dict[str, Any]:
+    return {network: train_a_little(network, ranks) for network in (SPHERENET, "batchnorm")}
+
+
 def on_a_rank(ranks: Ranks) -> dict[str, Any]:
     """All that is to be seen of one spawn, on one rank."""
-    shown: dict[str, Any] = {network: train_a_little(network, ranks) for network in (SPHERENET, "batchnorm")}
+    shown = equal_to_one(ranks)
+    shown["events"] = overlap_events(ranks)
 
     learner = build_learner("dropout", ranks)
     shown["seeds"] = []
@@ -175,14 +201,22 @@ def on_a_rank(ranks: Ranks) -> dict[str, Any]:
     return shown
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def shown(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    return run_ranks(on_a_rank, request.param)
+@pytest.fixture(scope="module")
+def shown() -> list[dict[str, Any]]:
+    """By three ranks; two of them show only that they are equal to one."""
+    return run_ranks(on_a_rank, 3)
+
+
+@pytest.fixture(scope="module")
+def shown_by_two() -> list[dict[str, Any]]:
+    return run_ranks(equal_to_one, 2)
 
 
 @pytest.mark.parametrize("network", [SPHERENET, "batchnorm"])
-def test_ranks_equal_one_process(shown: list[dict[str, Any]], network: str) -> None:
+@pytest.mark.parametrize("ranks", ["shown_by_two", "shown"])
+def test_ranks_equal_one_process(request: pytest.FixtureRequest, ranks: str, network: str) -> None:
     """One of ghost batches, where BatchNorm sees each rank's images alone; saved statistics are their mean."""
+    shown = request.getfixturevalue(ranks)
     count = len(shown)
     expected = train_ghost_batches(network, count) if network == "batchnorm" else train_alone()
     for rank in range(count):
@@ -206,6 +240,12 @@ def test_the_proof_would_notice_gradients_that_are_not_averaged() -> None:
     for number in range(STEPS):
         learner.train_batch(make_batch(SPHERENET, number, Ranks(0, 2)), step=number + 1, lr=0.1, check=accept)
     assert (learner.tensors()["backbone/fc1_weight"] - whole).abs().max() > 1e-4
+
+
+def test_gradients_travel_while_the_backward_goes_on(shown: list[dict[str, Any]]) -> None:
+    for result in shown:
+        before = result["events"][: result["events"].index("first layer")]
+        assert before.count("sent") >= result["events"].count("sent") - 1 >= 2
 
 
 def test_every_rank_and_step_has_its_own_dropout(shown: list[dict[str, Any]]) -> None:

@@ -56,6 +56,8 @@ def launch(command: Sequence[str], count: int) -> int:
                 process.wait()
         if len(signals.received) > 1:
             return 128 + signals.received[1]
+        if failed and signals.received and all(ranks[rank].returncode == -signals.received[0] for rank in failed):
+            return 128 + signals.received[0]  # they had not begun: nothing is there to be saved
         if failed:
             raise _account(ranks, failed, Path(folder))
     return max(process.returncode for process in ranks)
