@@ -92,6 +92,24 @@ def test_the_crossed_training_is_the_whole_one(runs: Runs, number: int) -> None:
     assert_alike(crossed, whole, TOLERANCE)
 
 
+@pytest.mark.parametrize("loss", ["triplet", "atriplet"])
+def test_triplets_are_mined_and_trained(
+    runs: Runs, loss: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # --threads changes both, for MXNet's import
+    monkeypatch.setenv("MXNET_OMP_MAX_THREADS", "1")
+    settings = f"\nloss.{loss}.images_per_identity = 3\nloss.{loss}.triplet_bag_size = 12\n"
+    config = write_tiny_config(runs.folder / f"{loss}.py", runs.folder / "tiny", more=settings)
+    choice = ["--network", "tiny", "--dataset", "tiny", "--loss", loss, "--config", str(config), "--engine", "mxnet"]
+    sizes = ["--per-batch-size", "6", "--verbose", "8", "--ckpt", "2", "--frequent", "1", "--threads", "1"]
+    assert main([*choice, *sizes, "--models-root", str(runs.folder), "--device", "cpu"]) == 0
+    output = capsys.readouterr()
+    assert re.search(r"^found triplets [1-9]", output.out, re.MULTILINE)
+    assert re.search(r"^\[8\]Accuracy-Highest", output.out, re.MULTILINE)
+    params = read_params(runs.folder / f"tiny-{loss}-tiny" / "model-0001.params")
+    assert all(np.isfinite(array).all() for array in params.values())
+
+
 def test_what_mxnet_wrote_opens_everywhere(runs: Runs) -> None:
     import mxnet as mx
 

@@ -37,7 +37,10 @@ def said(config: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
         (["--margin-warmup", "5"], "--margin-warmup 5 is not for --engine mxnet: the margin is a constant"),
         (["--clip-grad", "2.5"], "--clip-grad 2.5 is not for --engine mxnet: its optimiser limits each element"),
         (["--ranks", "2"], "--engine mxnet trains in one process"),
-        (["--loss", "magface"], "loss_name magface is not for --engine mxnet: it trains the losses that have a graph"),
+        (
+            ["--loss", "magface"],
+            "have a graph: softmax, margin_softmax, sub_centre, triplet, atriplet; choose one of them, or use",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -36,4 +36,5 @@ def require_mxnet_can(run: RunConfig) -> None:
     }
     for setting, (is_refused, reason) in refusals.items():
         if is_refused:
-            raise ConfigError(f"{setting} is not for --engine mxnet: {reason}; leave it out, or use --engine torch")
+            way_out = "choose one of them" if setting.startswith("loss_name") else "leave it out"
+            raise ConfigError(f"{setting} is not for --engine mxnet: {reason}; {way_out}, or use --engine torch")
