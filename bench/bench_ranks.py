@@ -4,9 +4,10 @@
     python bench/bench_ranks.py --records DIR --ranks 4 --sample-rate 0.1
 
 DIR has a train.rec with its .idx; its few people have the first of the many classes, the others are nobody's. Each row
-is a run of the command: the largest resident memory of a rank (VmHWM, of the largest and the smallest), the forecast
-that the command made of it, and seconds a step (the median of those after the first). The ranks share this machine's
-cores, so that the speed is no claim; what is one: memory falls with the number of ranks.
+is a run of the command: the largest resident memory of a rank (VmHWM, of the largest and the smallest rank), the
+forecast that the command made of it, and seconds a step (the median of those after the first). The memory is that up
+to the end, the writing of the training state included. The ranks share this machine's cores, so that the speed is no
+claim; what is one: memory falls with the number of ranks.
 """
 
 from __future__ import annotations
@@ -99,16 +100,16 @@ def main() -> int:
     parser.add_argument("--per-batch-size", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args()
-    print("ranks  sample rate  largest MB  smallest MB  forecast MB  measured/forecast  s/step", flush=True)
+    print("ranks  sample rate  largest MB  smallest MB  forecast MB  largest/forecast  s/step", flush=True)
     for count in args.ranks:
         for rate in args.sample_rate:
             with tempfile.TemporaryDirectory(dir=args.records) as folder:
                 peaks, said = run(write_config(Path(folder), args), count, rate, args)
             speeds = [float(speed) for speed in re.findall(r"Speed: (\S+) samples/sec", said)]
             seconds = statistics.median(count * args.per_batch_size / speed for speed in speeds)
-            print(
-                f"{count:5}  {rate:11}  {peaks[-1] / 1e6:10.0f}  {peaks[0] / 1e6:11.0f}  {'':11}  {'':17}  {seconds:6.2f}"
-            )
+            forecast = 1e9 * float(re.search(r"memory per rank: predicted (\S+) GB", said)[1])  # type: ignore[index]
+            megabytes = "  ".join(f"{size / 1e6:11.0f}" for size in (peaks[-1], peaks[0], forecast))
+            print(f"{count:5}  {rate:11} {megabytes}  {peaks[-1] / forecast:16.2f}  {seconds:6.2f}", flush=True)
     return 0
 
 
