@@ -1,0 +1,148 @@
+"""The memory foretold, against what a process really takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from tests.train.tiny import configure, tiny_batch, tiny_learner
+
+from mxface.losses import HeadConfig, SoftmaxHead
+from mxface.train.memory import (
+    LiveBytes,
+    MemoryForecast,
+    activation_bytes,
+    available_bytes,
+    forecast_memory,
+    head_bytes,
+    peak_resident_bytes,
+    resident_bytes,
+)
+
+PROGRAM = """
+import sys
+import numpy as np
+import torch
+from tests.train.tiny import configure
+from mxface.loaders import Batch
+from mxface.losses import HeadConfig, SoftmaxHead
+from mxface.symbols import get_symbol
+from mxface.train.initializer import init_params
+from mxface.train.learner import Learner
+from mxface.train.memory import forecast_memory, peak_resident_bytes, resident_bytes
+
+torch.set_num_threads(1)
+network, dtype, batch_size, num_classes = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+process = resident_bytes()
+if network == "y1":
+    family, dim = "fmobilefacenet", 128
+    embedding = get_symbol(family, emb_size=dim, net_output="GDC", net_blocks=(1, 4, 6, 2))
+else:
+    family, dim = "fresnet", 512
+    embedding = get_symbol(family, num_layers=18, emb_size=dim, net_output="E")
+arguments, _, states = embedding.infer_shape(data=(1, 3, 112, 112))
+shapes = {name: shape for name, shape in {**arguments, **states}.items() if name != "data"}
+params = init_params(embedding, shapes, family, np.random.default_rng(0))
+head = SoftmaxHead(HeadConfig(num_classes=num_classes, emb_size=dim))
+config = configure(batch_size=batch_size, dtype=dtype, lr=0.01)
+learner = Learner(embedding, params, head, config, device=torch.device("cpu"))
+del params
+forecast = forecast_memory(
+    learner, rank_batch_size=batch_size, image_shape=(112, 112, 3), process=process, loaded=0, sharers=1
+)
+rng = np.random.default_rng(0)
+for step in range(1, 4):
+    images = rng.integers(0, 256, (batch_size, 112, 112, 3), np.uint8)
+    batch = Batch(images, rng.integers(0, num_classes, batch_size), np.arange(batch_size))
+    learner.train_batch(batch, step=step, lr=0.01, check=lambda output: None)
+print(process, forecast.total, peak_resident_bytes())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the constants are glibc's")
+@pytest.mark.parametrize(
+    "run",
+    [
+        ("y1", "float32", 12, 1000),
+        ("y1", "bf16", 4, 300_000),  # mostly class centres
+        pytest.param(("r18", "float32", 8, 1000), marks=pytest.mark.slow),
+        pytest.param(("y1", "bf16", 24, 1000), marks=pytest.mark.slow),
+        pytest.param(("r18", "bf16", 16, 1000), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_the_forecast_of_a_process_is_within_a_tenth(run: tuple[object, ...]) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, run)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    _, foretold, measured = map(float, finished.stdout.split())
+    assert foretold == pytest.approx(measured, rel=0.1)
+
+
+def test_live_bytes_rise_and_fall() -> None:
+    known = torch.zeros(1000)
+    with LiveBytes([known]) as live:
+        known.add_(1)
+        assert live.now == 0
+        first = torch.ones(100)
+        view = first.view(10, 10)
+        assert live.now == 400
+        second = view * 2  # 400 more; the view shares its memory
+        del first, view
+        assert (live.now, live.peak) == (400, 800)
+        del second
+    assert (live.now, live.peak) == (0, 800)
+
+
+def test_activations_grow_in_proportion_to_the_batch() -> None:
+    learner = tiny_learner()
+    sizes = [activation_bytes(learner, count, (8, 8, 3))[0] for count in (2, 10, 50)]
+    assert sizes[2] - sizes[1] == pytest.approx(5 * (sizes[1] - sizes[0]))
+    with LiveBytes([*learner.backbone.parameters(), *learner.backbone.buffers()]) as live:
+        learner.rehearse(tiny_batch(0, 50).data)
+    gradients = sum(parameter.nbytes for parameter in learner.backbone.parameters())
+    assert sizes[2] == pytest.approx(live.peak - gradients, rel=0.02)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+@pytest.mark.parametrize("product_dtype", [None, torch.bfloat16])
+def test_the_heads_buffers_are_counted(rate: float, product_dtype: torch.dtype | None) -> None:
+    config = HeadConfig(num_classes=30_000, emb_size=64, m2=0.5)
+    head = SoftmaxHead(config, product_dtype=product_dtype, sample_rate=rate)
+    embedding, label = torch.randn(32, 64), torch.randint(30_000, (32,))
+    with LiveBytes([*head.parameters(), *head.buffers()]) as live:
+        head.step(embedding, label, lr=0.1, momentum=0.9, wd=0.0, step=1)
+    assert head_bytes(head, 32) == pytest.approx(live.peak, rel=0.25)
+
+
+def test_parts_and_what_fits() -> None:
+    learner = tiny_learner(configure(batch_size=4))
+    forecast = forecast_memory(learner, rank_batch_size=4, image_shape=(8, 8, 3), process=1e8, loaded=2e6, sharers=2)
+    parameters = sum(parameter.nbytes for parameter in learner.backbone.parameters())
+    assert forecast.parts["momentum"] == forecast.parts["gradients"] == parameters
+    assert forecast.parts["class centres"] == 2 * learner.head.fc7_weight.nbytes
+    assert (forecast.parts["process"], forecast.parts["data"]) == (1e8, 2e6)
+    assert forecast.total == sum(forecast.parts.values())
+
+
+@pytest.mark.parametrize(("sharers", "fits"), [(1, True), (2, True), (3, False)])
+def test_ranks_share_what_is_free(sharers: int, fits: bool) -> None:
+    forecast = MemoryForecast(parts={"process": 3e9, "data": 2e9}, available=9e9, resident=1e9, sharers=sharers)
+    assert forecast.fits is fits
+
+
+def test_this_process_is_measured() -> None:
+    before = resident_bytes()
+    block = np.ones(30_000_000, np.uint8)
+    assert resident_bytes() - before > 25_000_000
+    assert peak_resident_bytes() >= resident_bytes() - 1_000_000
+    assert available_bytes(torch.device("cpu")) > 1e6
+    del block

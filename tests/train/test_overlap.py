@@ -1,0 +1,78 @@
+"""Verification pictures that are training pictures, too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.support.faces import encode, photograph
+from tests.support.records import face_image, pack_people
+
+from mxface.eval.protocol import PairSet, decode_pair_set
+from mxface.loaders import RecordDataset
+from mxface.loaders.decode import decode_image
+from mxface.train import overlap
+from mxface.train.overlap import SAME_PICTURE, find_overlaps, thumbnails
+
+
+def pairs_of(name: str, *encoded: bytes) -> PairSet:
+    return decode_pair_set(name, encoded, [True] * (len(encoded) // 2), (112, 112), say=lambda _: None)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> RecordDataset:
+    """12 pictures, of person `key` each, of 4 identities."""
+    return RecordDataset(pack_people(tmp_path / "train.rec", [3, 3, 3, 3]))
+
+
+def again(encoded: bytes, quality: int) -> bytes:
+    """The same picture under another compression."""
+    picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def test_pictures_of_the_training_set_are_found_and_others_are_not(dataset: RecordDataset) -> None:
+    fresh = pairs_of("fresh", *(encode(photograph(50 + number, 1)) for number in range(6)))
+    same = pairs_of("same", face_image(2), again(face_image(5), 70), face_image(60), again(face_image(6), 90))
+    assert find_overlaps(dataset, [fresh]) == []
+    (found,) = find_overlaps(dataset, [fresh, same], threads=2)
+    assert (found.name, found.found, found.pictures, found.identities) == ("same", 3, 4, 2)
+    assert (found.looked_at, found.training) == (12, 12)
+    assert found.example == (1, 0)  # key 2, of label 0
+
+
+def test_of_a_large_set_a_sample_is_looked_at(dataset: RecordDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "LOOKED_AT", 4)
+    (found,) = find_overlaps(dataset, [pairs_of("same", *(face_image(key) for key in (1, 2, 4, 5)))])
+    assert (found.looked_at, found.found) == (4, 2)  # keys 1, 4, 7 and 10
+
+
+def test_damaged_records_are_passed_over(tmp_path: Path) -> None:
+    dataset = RecordDataset(pack_people(tmp_path / "train.rec", [2, 2], images={1: b"no picture"}))
+    (found,) = find_overlaps(dataset, [pairs_of("same", face_image(3), face_image(2))])
+    assert (found.looked_at, found.found) == (3, 2)
+
+
+def test_photographs_of_real_people_are_told_apart(assets: Path) -> None:
+    """What the threshold rests on: LFW, where aligned faces of one person are most alike."""
+    import tarfile
+
+    pictures, people = [], []
+    with tarfile.open(assets / "lfw" / "lfw-112x112.tar.gz") as archive:
+        for member in archive:
+            if member.isfile() and member.name.endswith(".jpg"):
+                file = archive.extractfile(member)
+                assert file is not None
+                pictures.append(decode_image(file.read()))
+                people.append(Path(member.name).parent.name)
+            if len(pictures) == 1500:
+                break
+    rows = thumbnails(pictures)
+    alike = rows @ rows.T
+    other = np.array(people)[:, None] != np.array(people)[None, :]
+    assert alike[other].max() < SAME_PICTURE - 0.01
+    for picture in pictures[::100]:
+        encoded = encode(picture)
+        assert thumbnails([picture])[0] @ thumbnails([decode_image(again(encoded, 75))])[0] > SAME_PICTURE
