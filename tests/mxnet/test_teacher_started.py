@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from tests.mxnet.engines import put_factor_into_slopes
 from tests.mxnet.module import Arrays, MxnetProcess, MxnetTrainer, State, Step
 from tests.train.tiny import configure
 
@@ -67,6 +68,7 @@ def test_twenty_steps_started_by_mxnet(network: str, tmp_path: Path) -> None:
     args, aux = learner.export()
     state = State(args, {name: np.zeros_like(array) for name, array in args.items()}, aux)
     slopes = put_factor_into_slopes(learner)
+    assert slopes
     totals: dict[str, list[Difference]] = {"slopes": [], "others": []}
     rng = np.random.default_rng(0)
     without_mkldnn = {"MXNET_MKLDNN_ENABLED": "0", "MXNET_STORAGE_FALLBACK_LOG_VERBOSE": "0"}
@@ -97,15 +99,6 @@ def build_learner(embedding: Symbol, net_name: str) -> Learner:
     )
     config = configure(lr=LR, mom=MOMENTUM, wd=WD, batch_size=BATCH_SIZE)
     return Learner(embedding, params, head, config, device=torch.device("cpu"))
-
-
-def put_factor_into_slopes(learner: Learner) -> frozenset[str]:
-    """Give our slope gradients MXNet's factor; the slopes' names."""
-    slopes = {name: slope for name, slope in learner.backbone.named_parameters() if "relu" in name}
-    assert slopes and all(name.endswith("_gamma") for name in slopes)
-    for slope in slopes.values():
-        slope.register_hook(lambda gradient, slope=slope: gradient * slope.detach())
-    return frozenset(slopes)
 
 
 def step_from(learner: Learner, state: State, batch: Batch) -> Step:
