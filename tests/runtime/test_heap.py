@@ -56,3 +56,28 @@ def test_a_users_own_settings_stand() -> None:
     answers, faults = run(2, 48, 2047, MALLOC_TRIM_THRESHOLD_="131072")
     assert answers == "[False]"
     assert faults > 1000
+
+
+def test_the_off_switch_leaves_the_library_as_it_is() -> None:
+    answers, faults = run(2, 48, 2047, MXFACE_KEEP_MEMORY="0")
+    assert answers == "[False]"
+    assert faults > 1000
+
+
+def test_what_is_kept_can_be_handed_back_once() -> None:
+    program = """
+from mxface.runtime.heap import hand_back_freed_memory, keep_freed_memory
+from pathlib import Path
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+assert keep_freed_memory()
+blocks = [bytearray(b"1") * (48 << 20) for _ in range(4)]
+del blocks
+kept = resident()
+hand_back_freed_memory()
+print(kept - resident())
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(finished.stdout) > 100 << 20

@@ -7,6 +7,7 @@ stop a run before it starts: labels that no class belongs to, and a BatchNorm of
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ FEW_FOR_BATCHNORM = 8
 MANY_CLASSES = 1.1
 """So many times more classes than identities is said."""
 GIGABYTE = 1e9
+LINE_WIDTH, NAME_WIDTH = 100, 13
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,28 +86,24 @@ class Preflight:
         rows = [
             ("device", f"{self.device}, {batches}"),
             ("network", f"{self.parameters / 1e6:.1f}M parameters, {flops_text(self.flops)} FLOPs an image"),
-            *(("" if number else "memory", text) for number, text in enumerate(self._memory_texts())),
+            ("memory", self._memory_text()),
             ("images", self._identities_text()),
             ("rate", self._rate_text()),
             ("epochs", self._epochs_text()),
             ("first loss", "not foretold" if self.expected_loss is None else f"about {self.expected_loss:.2f}"),
         ]
-        return ["pre-flight", *(f"  {name:<11}{text}" for name, text in rows)]
+        return ["pre-flight", *(line for name, text in rows for line in wrapped(name, text))]
 
     def warnings(self) -> list[str]:
         """What will not work, or not as it may be meant."""
         return [*self._memory_warnings(), *self._data_warnings(), *self._schedule_warnings()]
 
-    def _memory_texts(self) -> list[str]:
+    def _memory_text(self) -> str:
         if self.memory is None:
-            return ["not foretold"]
+            return "not foretold"
         parts = [f"{name} {size / GIGABYTE:.2f}" for name, size in self.memory.parts.items() if size > 0.005 * GIGABYTE]
-        texts = [f"{self.memory.total / GIGABYTE:.2f} GB a rank, {self.memory.available / GIGABYTE:.1f} GB free:"]
-        for part in parts:
-            if len(texts[-1]) + len(part) > 80:
-                texts.append("")
-            texts[-1] += f" {part}" if part is parts[-1] else f" {part},"
-        return [text.strip() for text in texts]
+        free = f"{self.memory.available / GIGABYTE:.1f} GB free"
+        return f"{self.memory.total / GIGABYTE:.2f} GB a rank, {free}: {', '.join(parts)}"
 
     def _identities_text(self) -> str:
         of = self.identities
@@ -183,6 +181,12 @@ class Preflight:
                 "margin is never reached"
             )
         return found
+
+
+def wrapped(name: str, text: str) -> list[str]:
+    """A row of the table, in lines of at most LINE_WIDTH."""
+    lines = textwrap.wrap(text, LINE_WIDTH - NAME_WIDTH)
+    return [f"{f'  {name}' if not number else '':<{NAME_WIDTH}}{line}" for number, line in enumerate(lines)]
 
 
 def overlap_text(overlap: Overlap) -> str:
