@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -111,19 +112,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
         pair_sets = load_pair_sets(run.data, say=say)
         warn_if_nothing_is_saved(run, pair_sets)
 
-        identity = {"seed": run.train.seed, "num_images": loader.dataset.num_images}
-        states = StateFolder(run.prefix.parent / "state", ranks)
-        setting = {"global_batch": run.train.batch_size, "ranks": ranks.count}
-        sharded = {f"head/{name}": num_classes for name in SHARDED}
-        state = RunState(states, learner, progress, rule, identity, setting=setting, place=place, sharded=sharded)
-        if run.resume:
-            resumed = state.resume()
-            nothing = f"no training state beside {run.prefix}: starting at the beginning"
-            say(resumed.account if resumed else nothing)
-            if 0 < run.train.max_steps < progress.step:
-                say(f"nothing is left to do: max_steps is {run.train.max_steps}; a larger one in the config trains on")
-        elif states.list_states():
-            log.warning("%s is of an earlier run and will be replaced; --resume goes on from it", states.folder)
+        state = start_state(run, num_classes, session, learner, progress, rule, loader.dataset.num_images, place)
         require_same_start(
             run,
             ranks,
@@ -164,6 +153,40 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
         fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=session.stop)
     peak = ranks.max_(torch.tensor(float(peak_bytes(session.device)), dtype=torch.float64))
     say(memory_line(flight.memory, float(peak)))
+
+
+def start_state(
+    run: RunConfig,
+    num_classes: int,
+    session: Session,
+    learner: Trainee,
+    progress: Progress,
+    rule: SaveRule,
+    num_images: int,
+    place: Mapping[str, Tensor],
+) -> RunState:
+    """The training states of the run; with --resume everything goes on from the newest, which is said."""
+    states = StateFolder(run.prefix.parent / "state", session.ranks)
+    state = RunState(
+        states,
+        learner,
+        progress,
+        rule,
+        identity={"seed": run.train.seed, "num_images": num_images},
+        setting={"global_batch": run.train.batch_size, "ranks": session.ranks.count},
+        place=place,
+        sharded={f"head/{name}": num_classes for name in SHARDED},
+    )
+    if run.resume:
+        resumed = state.resume()
+        nothing = f"no training state beside {run.prefix}: starting at the beginning"
+        session.say(resumed.account if resumed else nothing)
+        if 0 < run.train.max_steps < progress.step:
+            left = f"nothing is left to do: max_steps is {run.train.max_steps}; a larger one in the config trains on"
+            session.say(left)
+    elif states.list_states():
+        log.warning("%s is of an earlier run and will be replaced; --resume goes on from it", states.folder)
+    return state
 
 
 def start_learner(run: RunConfig, embedding: Symbol, whole: Symbol, num_classes: int, session: Session) -> Trainee:
