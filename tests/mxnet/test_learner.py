@@ -14,11 +14,13 @@ from tests.mxnet.engines import (
     accept,
     assert_alike,
     build_engines,
+    loss_graph,
     relu_embedding,
     same_bits,
 )
+from tests.mxnet.module import MxnetTrainer, State
 from tests.support.faces import photograph
-from tests.train.tiny import NUM_CLASSES, configure, tiny_batch, tiny_embedding
+from tests.train.tiny import NUM_CLASSES, SIDE, configure, tiny_batch, tiny_embedding
 
 from mxface.errors import DataError
 from mxface.loaders import Batch
@@ -26,6 +28,7 @@ from mxface.losses import HeadOutput
 from mxface.symbols import get_symbol
 from mxface.train.guard import NotFiniteError
 from mxface.train.learner import Trainee
+from mxface.train.mxnet_learner import MxnetLearner
 
 pytestmark = [pytest.mark.mxnet, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -63,6 +66,28 @@ def test_ten_steps_of_every_loss(loss: str) -> None:
     images = tiny_batch(99, 7).data  # fewer than a batch
     assert_alike({"": engines.torch.embed(images)}, {"": engines.mxnet.embed(images)}, TOLERANCE)
     assert_alike(*({**args, **aux} for args, aux in (learner.export() for learner in engines)), TOLERANCE)
+
+
+def test_the_bits_are_those_of_a_plain_module() -> None:
+    """2019's Module and optimiser, put together without our learner: the same update, the same statistics."""
+    learner = build_engines("arcface", CONFIG).mxnet
+    graph = loss_graph(tiny_embedding(dropout=0.0), "arcface", BATCH_SIZE).tojson()
+    plain = MxnetTrainer(graph, (BATCH_SIZE, 3, SIDE, SIDE), lr=CONFIG.lr, momentum=CONFIG.mom, wd=CONFIG.wd)
+    for step in range(1, 4):
+        batch, state = tiny_batch(step, BATCH_SIZE), state_of(learner)
+        taught = plain.step(state, batch.data.transpose(0, 3, 1, 2).astype(np.float32), batch.label)
+        loss = float(learner.train_batch(batch, step=step, lr=CONFIG.lr, check=accept).output.loss)
+        assert loss == pytest.approx(taught.loss, rel=1e-6)
+        for ours, theirs in zip(state_of(learner), taught.state, strict=True):
+            assert same_bits(theirs, ours)
+
+
+def state_of(learner: MxnetLearner) -> State:
+    """Its tensors as `MxnetTrainer` takes them."""
+    tensors = {name: tensor.numpy() for name, tensor in learner.tensors().items()}
+    args, aux = learner.export()
+    momentum = {name: tensors.get(f"momentum/{name}", tensors.get(f"head/{name}_momentum")) for name in args}
+    return State(args, momentum, aux)
 
 
 def test_what_a_batch_gives() -> None:
