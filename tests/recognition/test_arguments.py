@@ -84,7 +84,7 @@ def test_help_shows_every_flag_with_its_default(config: Path, capsys: pytest.Cap
     assert exit_info.value.code == 0
     text = capsys.readouterr().out
     names = """dataset network loss models-root pretrained pretrained-epoch ckpt verbose lr lr-steps wd mom frequent
-        per-batch-size kvstore config seed dtype resume state-steps threads device wd-scope"""
+        per-batch-size kvstore config seed dtype resume state-steps threads device wd-scope ranks rank-timeout"""
     assert [name for name in names.split() if f"--{name}" not in text] == []
     assert "(default: 64)" in text  # d169's batch
 

@@ -196,7 +196,10 @@ def add_machine_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     """Where and by how many processes a command trains."""
     machine = parser.add_argument_group("machine (CUDA_VISIBLE_DEVICES: unset = every GPU, '' = the CPU)")
     machine.add_argument(
-        "--threads", type=int, default=0, help="CPU threads for computing and for decoding; 0: all cores"
+        "--threads",
+        type=int,
+        default=0,
+        help="CPU threads of a rank, for computing and for decoding; 0: its share of the cores",
     )
     machine.add_argument(
         "--workers",
