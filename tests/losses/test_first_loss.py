@@ -11,7 +11,7 @@ import torch
 from mxface.losses import HeadConfig, SoftmaxHead
 from mxface.losses.adaface import AdaFace
 from mxface.losses.curricular import CurricularFace
-from mxface.losses.first_loss import cosine_quantile, expected_first_loss
+from mxface.losses.first_loss import cosine_quantile, expected_first_loss, first_loss_spread
 from mxface.losses.magface import MagFace
 from mxface.losses.margin import MarginRule
 
@@ -65,6 +65,16 @@ def test_the_margin_that_counts_is_the_present_share() -> None:
     assert without is not None
     assert whole > without + 20
     assert without == pytest.approx(real_loss(head), rel=0.03)
+
+
+def test_the_spread_of_small_batches_is_foretold() -> None:
+    head = SoftmaxHead(HeadConfig(num_classes=1000, emb_size=64, s=32.0), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    losses = []
+    for _ in range(300):
+        embedding = torch.randn((16, 64), generator=generator)
+        losses.append(head(embedding, torch.randint(1000, (16,), generator=generator)).loss.detach())
+    assert first_loss_spread(head, 16) == pytest.approx(float(torch.stack(losses).std()), rel=0.15)
 
 
 def test_many_classes_cost_nothing_and_a_small_scale_gives_the_textbook_figure() -> None:

@@ -48,6 +48,7 @@ def preflight(config: TrainConfig = RECIPE, **changes: Any) -> Preflight:
         identities=EMORE,
         memory=MEMORY,
         expected_loss=45.76,
+        loss_spread=0.1,
         overlaps=(),
     )
     return replace(flight, **changes)

@@ -27,6 +27,7 @@ def test_a_first_loss_far_from_the_expected_one(loss: float, caplog: pytest.LogC
     Watch(expected_loss=40.0).first_loss(loss)
     assert f"the first loss is {loss:.2f}, and 40.00 was expected" in caplog.text
     caplog.clear()
+    Watch(expected_loss=40.0, loss_spread=1.0).first_loss(loss)  # 8 and three times 1 are allowed
     Watch().first_loss(loss)
     assert caplog.text == ""
 

@@ -56,6 +56,13 @@ def expected_first_loss(head: SoftmaxHead) -> float | None:
     return loss if target.penalty is None else loss + float(target.penalty.mean())
 
 
+def first_loss_spread(head: SoftmaxHead, batch_size: int) -> float:
+    """The standard deviation of the first batch's loss: of the own logits, of as many that depend on nothing else."""
+    config = head.config
+    scale = config.s / math.sqrt(config.emb_size) if config.is_margin else INITIAL_SIGMA * math.sqrt(config.emb_size)
+    return scale / math.sqrt(min(batch_size, config.num_classes))
+
+
 def other_classes(count: int) -> tuple[Tensor, Tensor]:
     """Probabilities at which to take quantiles for `count` classes, and how many classes each of them stands for."""
     single = min(count, OTHER_QUANTILES)

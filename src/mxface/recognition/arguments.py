@@ -174,13 +174,16 @@ def add_numerics_flags(training: argparse._ArgumentGroup) -> None:
         "--margin-warmup", type=int, default=0, help="batches over which the margin grows from nothing; 0: none"
     )
     training.add_argument(
-        "--clip-grad", type=float, default=0.0, help="largest length of the backbone's gradient; 0: no limit"
+        "--clip-grad",
+        type=float,
+        default=0.0,
+        help="largest length of the backbone's gradient (class centres are not limited); 0: any",
     )
     training.add_argument(
         "--on-nan",
         choices=ON_NAN,
         default="stop",
-        help="a loss that is not finite: stop, skip the batch, or go back to the last training state and skip it",
+        help="a loss or gradient that is not finite: stop, skip the batch, or also go back to the last training state",
     )
     training.add_argument("--seed", type=int, default=0, help="of the initial values, the order and the augmentation")
     training.add_argument(
@@ -189,7 +192,11 @@ def add_numerics_flags(training: argparse._ArgumentGroup) -> None:
     training.add_argument(
         "--head-dtype", choices=DTYPES, default="float32", help="of the products with the class centres"
     )
-    training.add_argument("--compile", action="store_true", help="compile the backbone (torch.compile; for GPUs)")
+    training.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the backbone (torch.compile): a slow first batch, on GPUs faster ones",
+    )
 
 
 def add_machine_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

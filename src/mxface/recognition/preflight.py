@@ -12,7 +12,7 @@ from mxface.eval.protocol import PairSet
 from mxface.graph import Symbol
 from mxface.loaders import RecordDataset
 from mxface.losses import SoftmaxHead
-from mxface.losses.first_loss import expected_first_loss
+from mxface.losses.first_loss import expected_first_loss, first_loss_spread
 from mxface.recognition.config import RunConfig
 from mxface.recognition.session import Session
 from mxface.train.learner import Learner, Trainee
@@ -65,6 +65,7 @@ def pre_flight(
                 sharers=1 if session.device.type == "cuda" else session.place.local_count,
             )
         arguments, _, _ = embedding.infer_shape(data=(1, channels, height, width))
+        expected_loss, loss_spread = first_loss(run, learner, step)
         return Preflight(
             config=run.train,
             device=str(session.device) if not session.contexts else ", ".join(map(str, session.contexts)),
@@ -74,7 +75,8 @@ def pre_flight(
             flops=network_flops(embedding, run.data.image_shape),
             identities=Identities.of(dataset),
             memory=memory,
-            expected_loss=first_loss(run, learner, step),
+            expected_loss=expected_loss,
+            loss_spread=loss_spread,
             overlaps=find_overlaps(dataset, pair_sets, threads=run.threads or usable_cpus()),
         )
 
@@ -88,12 +90,12 @@ def pre_flight(
     return flight
 
 
-def first_loss(run: RunConfig, learner: Trainee, step: int) -> float | None:
-    """What the first batch of a start from scratch must give; None where the run starts from something learned."""
+def first_loss(run: RunConfig, learner: Trainee, step: int) -> tuple[float | None, float]:
+    """Loss of the first batch and its standard deviation; None and 0 where the run starts from something learned."""
     if step > 0 or run.pretrained or not isinstance(learner, Learner) or not isinstance(learner.head, SoftmaxHead):
-        return None
+        return None, 0.0
     learner.head.margin_share = margin_share(1, run.train.margin_warmup)
-    return expected_first_loss(learner.head)
+    return expected_first_loss(learner.head), first_loss_spread(learner.head, run.train.batch_size)
 
 
 def loaded_bytes(run: RunConfig, session: Session, dataset: RecordDataset, pair_sets: Sequence[PairSet]) -> int:

@@ -132,7 +132,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
             step=progress.step,
         )
         kept = stack.pop_all()
-    watch = Watch(flight.expected_loss) if ranks.is_main else None
+    watch = Watch(flight.expected_loss, flight.loss_spread) if ranks.is_main else None
     folder = run.prefix.parent / "tensorboard" if ranks.is_main else None
     say_line = tqdm.write if ranks.is_main else say_nothing
     with kept, RunLog(say_line, folder, first_step=progress.step, max_steps=run.train.max_steps) as run_log:

@@ -70,6 +70,7 @@ class Preflight:
     identities: Identities
     memory: MemoryForecast | None
     expected_loss: float | None
+    loss_spread: float
     overlaps: Sequence[Overlap]
 
     @property

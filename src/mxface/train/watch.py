@@ -9,7 +9,7 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-FIRST_LOSS_TOLERANCE = 0.2
+FIRST_LOSS_TOLERANCE, FIRST_LOSS_DEVIATIONS = 0.2, 3
 STEPS_WITHOUT_A_HIT = 2000
 """So many batches without one right answer, at an unchanged loss, are a sign; arcface has hundreds on large data."""
 UNCHANGED_LOSS = 0.95
@@ -19,10 +19,14 @@ SMALLEST_NORM, LARGEST_NORM = 1e-3, 1e4
 
 
 class Watch:
-    """Looks at what a run measures anyway. `expected_loss` is that of the first batch of a start from scratch."""
+    """Looks at what a run measures anyway.
 
-    def __init__(self, expected_loss: float | None = None) -> None:
+    `expected_loss` is that of the first batch of a start from scratch, `loss_spread` its standard deviation.
+    """
+
+    def __init__(self, expected_loss: float | None = None, loss_spread: float = 0.0) -> None:
         self._expected_loss = expected_loss
+        self._loss_spread = loss_spread
         self._first_loss: float | None = None
         self._steps_without_a_hit = 0
         self._said: set[str] = set()
@@ -30,7 +34,9 @@ class Watch:
     def first_loss(self, loss: float) -> None:
         """Of batch 1 of a run."""
         expected = self._expected_loss
-        if expected is not None and abs(loss - expected) > FIRST_LOSS_TOLERANCE * expected:
+        if expected is None:
+            return
+        if abs(loss - expected) > FIRST_LOSS_TOLERANCE * expected + FIRST_LOSS_DEVIATIONS * self._loss_spread:
             self._say(
                 "first loss",
                 f"the first loss is {loss:.2f}, and {expected:.2f} was expected of an untrained network: look at the "

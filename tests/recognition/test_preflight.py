@@ -1,0 +1,71 @@
+"""The pre-flight of the command: what it says of a run, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.support.records import pack_people
+from tests.support.training import PEOPLE, write_tiny_config, write_tiny_set
+
+from mxface.recognition.train import main
+
+
+@pytest.fixture(scope="module")
+def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_set(tmp_path_factory.mktemp("data") / "tiny")
+
+
+def run(folder: Path, data: Path, capsys: pytest.CaptureFixture[str], *flags: object, status: int = 0) -> str:
+    write_tiny_config(folder / "config.py", data, more="\ndataset.tiny.max_steps = 1\n")
+    choice = ["--network", "tiny", "--dataset", "tiny", "--threads", "1", "--device", "cpu"]
+    assert main([*choice, *map(str, flags)]) == status
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
+def test_a_run_begins_with_the_table_and_ends_with_its_memory(
+    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = run(tmp_path, tiny_set, capsys)
+    table = output[output.index("pre-flight") : output.index("call reset()")]
+    names = ["device", "network", "memory", "images", "rate", "epochs", "first"]
+    assert re.findall(r"^  (\w+)", table, re.MULTILINE) == names
+    assert f" of {PEOPLE} identities" in table
+    assert re.search(r"^memory per rank: predicted \d+\.\d\d GB, peak \d+\.\d\d GB$", output, re.MULTILINE)
+
+
+def test_the_first_loss_is_foretold_for_what_is_trained(
+    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outputs = [run(tmp_path, tiny_set, capsys, "--loss", "arcface", *more) for more in ((), ("--margin-warmup", 50))]
+    whole, growing = (float(re.findall(r"first loss about ([\d.]+)", output)[0]) for output in outputs)
+    assert whole > growing + 10
+    for output in outputs:
+        assert "was expected of an untrained network" not in output
+    resumed = run(tmp_path, tiny_set, capsys, "--loss", "arcface", "--resume")
+    assert "first loss not foretold" in resumed
+
+
+def test_labels_without_a_class_stop_the_run_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "tiny"
+    data.mkdir()
+    pack_people(data / "train.rec", [4] * 5)
+    (data / "property").write_text("3,112,112")
+    output = run(tmp_path, data, capsys, "--per-batch-size", 8, status=1)
+    assert "labels from 0 to 4, but num_classes is 3" in output
+    assert "call reset()" not in output
+
+
+def test_a_margin_warmup_without_a_margin_is_said(
+    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = run(tmp_path, tiny_set, capsys, "--loss", "softmax", "--margin-warmup", 5)
+    assert "--margin-warmup 5 has no effect: softmax has no margin" in output
