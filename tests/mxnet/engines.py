@@ -11,6 +11,7 @@ from tests.train.tiny import CONFIG, EMB_SIZE, NUM_CLASSES, SIDE, tiny_embedding
 
 from mxface.graph import NameManager, Symbol, Variable, sym
 from mxface.losses import HeadConfig, HeadOutput, SoftmaxHead
+from mxface.losses.threshold import ThresholdMargin
 from mxface.losses.triplet import TripletHead
 from mxface.symbols import heads
 from mxface.train.config import TrainConfig
@@ -22,7 +23,8 @@ from mxface.train.optimizer import NO_MULTIPLIERS, named_multipliers
 S, ALPHA = 16.0, 0.3
 MARGIN = heads.MARGINS["arcface"]
 TRIPLETS = {"triplet": heads.triplet_loss, "atriplet": heads.angular_triplet_loss}
-LOSSES = ("softmax", "softmax without bias", *heads.MARGINS, "sub-centres", *TRIPLETS)
+THRESHOLDS = {"threshold": heads.Threshold(0.5, False), "easy margin": heads.Threshold(0.5, True)}
+LOSSES = ("softmax", "softmax without bias", *heads.MARGINS, *THRESHOLDS, "sub-centres", *TRIPLETS)
 SUB_CENTRES = 3
 
 
@@ -59,7 +61,7 @@ def loss_graph(
         return heads.softmax_loss(embedding, no_bias="without" in loss, **options)
     if loss == "sub-centres":
         return heads.margin_softmax_loss(embedding, s=S, margin=MARGIN, sub_centres=SUB_CENTRES, **options)
-    return heads.margin_softmax_loss(embedding, s=S, margin=heads.MARGINS[loss], **options)
+    return heads.margin_softmax_loss(embedding, s=S, margin={**heads.MARGINS, **THRESHOLDS}[loss], **options)
 
 
 def torch_head(loss: str, *, num_classes: int = NUM_CLASSES, emb_size: int = EMB_SIZE) -> SoftmaxHead | TripletHead:
@@ -75,7 +77,8 @@ def torch_head(loss: str, *, num_classes: int = NUM_CLASSES, emb_size: int = EMB
         config = HeadConfig(
             num_classes=num_classes, emb_size=emb_size, s=S, m1=m1, m2=m2, m3=m3, sub_centres=sub_centres
         )
-    return SoftmaxHead(config, generator=generator)
+    rule = ThresholdMargin(THRESHOLDS[loss].m, easy=THRESHOLDS[loss].easy) if loss in THRESHOLDS else None
+    return SoftmaxHead(config, generator=generator, rule=rule)
 
 
 def build_engines(

@@ -24,6 +24,9 @@ def test_values_and_gradients(loss: str) -> None:
     embedding = rng.standard_normal((ROWS, EMB_SIZE), np.float32)
     label = rng.integers(0, NUM_CLASSES, ROWS)
     head = torch_head(loss, **sizes)
+    if "fc7_weight" in dict(head.named_parameters()):  # targets at every angle: beyond a threshold and before it
+        centres = head.fc7_weight.detach().reshape(NUM_CLASSES, -1, EMB_SIZE)[label, 0].numpy()
+        embedding += np.linspace(-400, 400, ROWS, dtype=np.float32)[:, None] * centres
     parameters = {name: parameter.detach().numpy().copy() for name, parameter in head.named_parameters()}
     if "fc7_bias" in parameters:
         parameters["fc7_bias"][:] = rng.standard_normal(NUM_CLASSES)

@@ -39,7 +39,7 @@ def said(config: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
         (["--ranks", "2"], "--engine mxnet trains in one process"),
         (
             ["--loss", "magface"],
-            "have a graph: softmax, margin_softmax, sub_centre, triplet, atriplet; choose one of them, or use",
+            "that have a graph: softmax, margin_softmax, threshold_margin, sub_centre, triplet, atriplet; choose",
         ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -46,7 +46,7 @@ def build_embedding(run: RunConfig) -> Symbol:
 def add_head(embedding: Symbol, run: RunConfig, num_classes: int, *, devices: int = 1) -> Symbol:
     """The graph that MXNet would train: embedding, softmax and, with `ce_loss`, the cross-entropy; or a triplet loss.
 
-    It is for a batch split over so many devices. Of a loss that `PLAIN_MARGINS` has not, the graph is that of its
+    It is for a batch split over so many devices. Of curricularface, magface and adaface the graph is that of the
     cosines without the margin: what a saved model predicts with, not what MXNet could train. Nor is in it what intra,
     inter and the centre loss add.
     """
@@ -67,7 +67,11 @@ def add_head(embedding: Symbol, run: RunConfig, num_classes: int, *, devices: in
         return heads.softmax_loss(embedding, no_bias=loss.fc7_no_bias, **options)
     if loss.loss_name == "sub_centre":
         options["sub_centres"] = loss.loss_sub_centres
-    margin = heads.Margin(loss.loss_m1, loss.loss_m2, loss.loss_m3) if loss.loss_name in PLAIN_MARGINS else NO_MARGIN
+    margin: heads.Margin | heads.Threshold = NO_MARGIN
+    if loss.loss_name == "threshold_margin":
+        margin = heads.Threshold(loss.loss_m2, loss.loss_easy_margin)
+    elif loss.loss_name in PLAIN_MARGINS:
+        margin = heads.Margin(loss.loss_m1, loss.loss_m2, loss.loss_m3)
     return heads.margin_softmax_loss(embedding, s=loss.loss_s, margin=margin, **options)
 
 

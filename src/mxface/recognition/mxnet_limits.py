@@ -9,7 +9,7 @@ from mxface.errors import ConfigError
 if TYPE_CHECKING:
     from mxface.recognition.config import RunConfig
 
-TRAINABLE_LOSSES = ("softmax", "margin_softmax", "sub_centre", "triplet", "atriplet")
+TRAINABLE_LOSSES = ("softmax", "margin_softmax", "threshold_margin", "sub_centre", "triplet", "atriplet")
 
 
 def require_mxnet_can(run: RunConfig) -> None:

@@ -8,12 +8,14 @@ tests/oracle/test_triplet.py hold these graphs against the original's numbers, N
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from mxface.errors import ConfigError
 from mxface.graph import Group, Symbol, Variable, sym
 from mxface.graph.naming import network_names
 
+TINY = 1e-30  # disappears beside any difference of cosines that is not 0
 FC7_INIT = '["normal", {"sigma": 0.01}]'
 
 
@@ -23,6 +25,17 @@ class Margin(NamedTuple):
     m1: float
     m2: float
     m3: float
+
+
+class Threshold(NamedTuple):
+    """ArcFace that never rises again, of 2019's src/train_softmax.py; t is the target's angle.
+
+    The cosine becomes cos(t + m) while t + m < pi, beyond that cosine - m * sin(pi - m); `easy`: cos(t + m) while the
+    cosine is above 0, below that it stays.
+    """
+
+    m: float
+    easy: bool
 
 
 MARGINS = {
@@ -65,7 +78,7 @@ def margin_softmax_loss(
     emb_size: int,
     batch_size: int,
     s: float,
-    margin: Margin,
+    margin: Margin | Threshold,
     sub_centres: int = 1,
     ce_loss: bool = True,
     lr_mult: float = 1.0,
@@ -75,8 +88,9 @@ def margin_softmax_loss(
 
     With `sub_centres` above 1 fc7_weight is (classes, sub-centres, emb_size), and the cosine that to the nearest.
     """
-    if s <= 0 or margin.m1 < 0:
-        raise ConfigError(f"loss_s={s} must be above 0 and loss_m1={margin.m1} not below 0")
+    m1 = margin.m1 if isinstance(margin, Margin) else 1.0
+    if s <= 0 or m1 < 0:
+        raise ConfigError(f"loss_s={s} must be above 0 and loss_m1={m1} not below 0")
     with network_names(after=embedding.nodes):
         weight = class_weight(num_classes, emb_size, lr_mult, wd_mult, sub_centres)
         if sub_centres > 1:
@@ -130,14 +144,18 @@ def triplet_outputs(embedding: Symbol, excess: Symbol) -> Symbol:
     return Group([sym.BlockGrad(embedding), sym.BlockGrad(Variable("softmax_label")), loss])
 
 
-def add_margin(logits: Symbol, label: Symbol, num_classes: int, s: float, margin: Margin) -> Symbol:
+def add_margin(logits: Symbol, label: Symbol, num_classes: int, s: float, margin: Margin | Threshold) -> Symbol:
     """The logits, the target's under the margin."""
-    if margin == (1.0, 0.0, 0.0):
+    if isinstance(margin, Margin) and margin == (1.0, 0.0, 0.0):
         return logits
-    if margin[:2] == (1.0, 0.0):
+    if isinstance(margin, Margin) and margin[:2] == (1.0, 0.0):
         return logits - sym.one_hot(label, depth=num_classes, on_value=s * margin.m3, off_value=0.0)
     target = sym.pick(logits, label, axis=1)
-    change = sym.expand_dims(angular_margin(target, s, margin) - target, 1)
+    if isinstance(margin, Threshold):
+        new_target = threshold_margin(target, s, margin)
+    else:
+        new_target = angular_margin(target, s, margin)
+    change = sym.expand_dims(new_target - target, 1)
     one_hot = sym.one_hot(label, depth=num_classes, on_value=1.0, off_value=0.0)
     return logits + sym.broadcast_mul(one_hot, change)
 
@@ -153,6 +171,17 @@ def angular_margin(target: Symbol, s: float, margin: Margin) -> Symbol:
     if margin.m3 > 0.0:
         cosine = cosine - margin.m3
     return cosine * s
+
+
+def threshold_margin(target: Symbol, s: float, margin: Threshold) -> Symbol:
+    """The target's logit under `Threshold`."""
+    cosine = target / s
+    over = cosine - (0.0 if margin.easy else math.cos(math.pi - margin.m))
+    fits = sym.BlockGrad(sym.relu(over) / (sym.abs(over) + TINY))  # 1 or 0
+    sine = sym.sqrt(1.0 - sym.square(cosine))
+    rotated = cosine * math.cos(margin.m) - sine * math.sin(margin.m)
+    beyond = cosine if margin.easy else cosine - margin.m * math.sin(math.pi - margin.m)
+    return (fits * rotated + (1.0 - fits) * beyond) * s
 
 
 def class_weight(num_classes: int, emb_size: int, lr_mult: float, wd_mult: float, sub_centres: int = 1) -> Symbol:
