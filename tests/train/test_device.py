@@ -94,10 +94,10 @@ def test_torchrun_decides_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="3 ranks on this machine, but torch sees 2 GPUs"):
         count_ranks(None, None)
     monkeypatch.setenv("RANK", "6")
-    with pytest.raises(ConfigError, match="RANK 6 of WORLD_SIZE 6, .*: no such place"):
+    with pytest.raises(ConfigError, match=r"RANK 6 of WORLD_SIZE 6, .*: no such place"):
         count_ranks(None, None)
     monkeypatch.setenv("RANK", "first")
-    with pytest.raises(ConfigError, match="RANK, WORLD_SIZE, … in the environment: invalid literal.*'first'"):
+    with pytest.raises(ConfigError, match=r"RANK, WORLD_SIZE, … in the environment: invalid literal.*'first'"):
         count_ranks(None, None)
 
 

@@ -1,6 +1,6 @@
 """What follows from the batch number alone (from 1, over all epochs), so that a resumed run needs no memory of it.
 
-2019's learning rate: a tenth after every batch that `--lr-steps` names. Ours: a margin that grows over the first batches.
+2019's learning rate: a tenth after every batch that `--lr-steps` names. Ours: a margin that grows at the beginning.
 """
 
 from __future__ import annotations
