@@ -135,3 +135,32 @@ def test_clipping_takes_the_length_over_all_parameters() -> None:
     first.grad[1] = torch.inf
     assert sgd.clip(1.0) == math.inf
     assert first.grad[0] == 1.5
+
+
+@pytest.mark.parametrize("lr", [0.1, 1e-6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_fused_pass_is_the_rule(lr: float, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(shape, generator=generator, dtype=dtype) for shape in ((8, 4, 3, 3), (5,))]
+    weights[0] = weights[0].to(memory_format=torch.channels_last)
+    parameters = [nn.Parameter(weight.clone(memory_format=torch.preserve_format)) for weight in weights]
+    sgd = SGD(
+        [(f"{number}_weight", parameter) for number, parameter in enumerate(parameters)], lr=lr, momentum=0.9, wd=0.1
+    )
+    expected = [(weight.double(), torch.zeros_like(weight, dtype=torch.float64)) for weight in weights]
+    for step in range(3):
+        gradients = [torch.randn(weight.shape, generator=generator, dtype=dtype) for weight in weights]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            # the first two lie as their weights do, the third is contiguous: no fused pass may take it
+            parameter.grad = torch.empty_like(parameter).copy_(gradient) if step < 2 else gradient
+        sgd.step()
+        moved = []
+        for (weight, buffer), gradient in zip(expected, gradients, strict=True):
+            buffer = 0.9 * buffer - lr * (gradient.double() + 0.1 * weight)
+            moved.append((weight + buffer, buffer))
+        expected = moved
+    for parameter, buffer, (weight, expected_buffer) in zip(
+        parameters, sgd.state_dict().values(), expected, strict=True
+    ):
+        torch.testing.assert_close(parameter.detach().double(), weight, rtol=0, atol=1e-6)
+        torch.testing.assert_close(buffer.double(), expected_buffer, rtol=1e-5, atol=1e-6 * lr)
