@@ -11,7 +11,11 @@ import pytest
 import torch
 from tests.train.tiny import configure, tiny_batch, tiny_learner
 
+from mxface.loaders import Batch
 from mxface.losses import HeadConfig, SoftmaxHead
+from mxface.symbols import get_symbol
+from mxface.train.initializer import init_params
+from mxface.train.learner import Learner
 from mxface.train.memory import (
     LiveBytes,
     MemoryForecast,
@@ -19,6 +23,7 @@ from mxface.train.memory import (
     available_bytes,
     forecast_memory,
     head_bytes,
+    peak_bytes,
     peak_resident_bytes,
     resident_bytes,
 )
@@ -146,3 +151,22 @@ def test_this_process_is_measured() -> None:
     assert peak_resident_bytes() >= resident_bytes() - 1_000_000
     assert available_bytes(torch.device("cpu")) > 1e6
     del block
+
+
+@pytest.mark.gpu
+def test_a_gpu_takes_what_was_foretold() -> None:
+    device = torch.device("cuda", 0)
+    torch.cuda.reset_peak_memory_stats(device)
+    embedding = get_symbol("fmobilefacenet", emb_size=128, net_output="GDC", net_blocks=(1, 4, 6, 2))
+    arguments, _, states = embedding.infer_shape(data=(1, 3, 112, 112))
+    shapes = {name: shape for name, shape in {**arguments, **states}.items() if name != "data"}
+    params = init_params(embedding, shapes, "fmobilefacenet", np.random.default_rng(0))
+    head = SoftmaxHead(HeadConfig(num_classes=50_000, emb_size=128))
+    learner = Learner(embedding, params, head, configure(batch_size=128, lr=0.01), device=device)
+    forecast = forecast_memory(learner, rank_batch_size=128, image_shape=(112, 112, 3), process=0, loaded=0, sharers=1)
+    torch.cuda.reset_peak_memory_stats(device)
+    images = np.zeros((128, 112, 112, 3), np.uint8)
+    batch = Batch(images, np.arange(128), np.arange(128))
+    for step in (1, 2):
+        learner.train_batch(batch, step=step, lr=0.01, check=lambda output: None)
+    assert forecast.total == pytest.approx(peak_bytes(device), rel=0.15)

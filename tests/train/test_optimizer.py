@@ -164,3 +164,19 @@ def test_one_fused_pass_is_the_rule(lr: float, dtype: torch.dtype) -> None:
     ):
         torch.testing.assert_close(parameter.detach().double(), weight, rtol=0, atol=1e-6)
         torch.testing.assert_close(buffer.double(), expected_buffer, rtol=1e-5, atol=1e-6 * lr)
+
+
+@pytest.mark.gpu
+def test_the_fused_pass_is_the_same_on_a_gpu() -> None:
+    moved = []
+    for device in ("cpu", "cuda"):
+        parameters = [(name, nn.Parameter(parameter.detach().to(device))) for name, parameter in make_parameters()]
+        sgd = SGD(parameters, lr=0.1, momentum=0.9, wd=0.01)
+        for step in range(3):
+            generator = torch.Generator().manual_seed(step)
+            for _, parameter in parameters:
+                parameter.grad = torch.randn(parameter.shape, generator=generator).to(device)
+            sgd.step()
+        moved.append([parameter.detach().cpu() for _, parameter in parameters])
+    for on_cpu, on_gpu in zip(*moved, strict=True):
+        torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-5, atol=1e-6)

@@ -4,8 +4,8 @@
     v = momentum * v - lr * (g + wd * w)
     w = w + v
 
-torch's SGD leaves the rate out of the buffer. Its fused kernel, one pass over the memory where list operations make four,
-is MXNet's rule all the same with the settings of `SGD._fused_step`.
+torch's SGD leaves the rate out of the buffer. Its fused kernel, one pass over the memory where list operations make
+four, is MXNet's rule all the same with the settings of `SGD._fused_step`.
 
 2019 built its optimiser without the network's symbol, so every parameter had the full decay and the same rate: that is
 the default. `named_multipliers` gives the factors that MXNet applies where it knows the symbol.
