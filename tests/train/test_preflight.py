@@ -78,6 +78,12 @@ def test_it_fits_a_hundred_columns_and_leaves_out_what_is_not_known() -> None:
     assert "  first loss not foretold" in lines
 
 
+def test_a_short_run_at_one_rate_is_no_fault() -> None:
+    flight = preflight(replace(RECIPE, max_steps=50_000))
+    assert "  epochs     11372 batches each; one rate; end at 4.4" in flight.lines()
+    assert flight.warnings() == []
+
+
 def test_the_rate_is_compared_at_512_images() -> None:
     (line,) = (line for line in preflight(configure(batch_size=128, lr=0.1)).lines() if "rate  " in line)
     assert line.endswith("(in the long run 1); 0.4 for 512 images")

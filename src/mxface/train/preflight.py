@@ -130,6 +130,8 @@ class Preflight:
         drops = [f"{schedule.lr_after(step):.1g} from {step / steps:.1f}" for step in reached if step < 1000 * steps]
         if drops:
             text += f"; rate {', '.join(drops[:4])}"
+        elif self.config.max_steps > 0:
+            text += "; one rate"
         if self.config.max_steps > 0:
             text += f"; end at {self.config.max_steps / steps:.1f}"
         return text
@@ -171,7 +173,7 @@ class Preflight:
     def _schedule_warnings(self) -> list[str]:
         found = []
         late = [step for step in self.config.lr_steps if 0 < self.config.max_steps < step]
-        if late:
+        if 0 < len(late) < len(self.config.lr_steps):  # all of them: a short run at one rate, as the table says
             found.append(
                 f"--lr-steps {', '.join(map(str, late))} lie behind max_steps {self.config.max_steps}: the rate does "
                 "not drop there"
