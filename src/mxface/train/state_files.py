@@ -53,7 +53,7 @@ from mxface.losses.class_shard import class_range
 from mxface.ranks import Ranks
 from mxface.train.state_metadata import METADATA_FILE, damaged, stored_tensors
 
-PART_BYTES = 1 << 26
+PART_BYTES = 1 << 24
 
 
 def write_tensors(folder: Path, state: Mapping[str, Tensor], *, sharded: Mapping[str, int], ranks: Ranks) -> None:
