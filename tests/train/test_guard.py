@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from tests.support.ranks import run_threads
 
 from mxface.errors import NonFiniteLossError
 from mxface.loaders import Batch
@@ -83,6 +84,22 @@ def test_a_batch_without_known_rows_is_named_as_a_whole_and_cut_short() -> None:
     for rows in ([], list(range(50))):
         with pytest.raises(NonFiniteLossError, match=expected):
             bad_batches("stop").pass_over(NotFiniteError("the loss is nan", rows), batch_of(50), step=1)
+
+
+def test_records_of_all_ranks_are_named_by_each() -> None:
+    """Row 5 of the batch of two ranks is row 1 of the second one's four."""
+
+    def account(ranks: Ranks) -> str:
+        first = 4 * ranks.rank
+        rows = np.arange(first, first + 4)
+        batch = Batch(np.zeros((4, 8, 8, 3), np.uint8), rows // 2, rows)
+        with pytest.raises(NonFiniteLossError) as raised:
+            BadBatches("stop", KEYS, States(), ranks).pass_over(NotFiniteError("the loss is inf", [5]), batch, step=9)
+        return str(raised.value)
+
+    accounts = run_threads(account, 2)
+    assert accounts[0] == accounts[1]
+    assert accounts[0].startswith("step 9: the loss is inf. Row 5 of the batch: records 105; identities 2. ")
 
 
 def test_ten_skips_in_a_row_are_too_many(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,9 @@ from tests.train.tiny import NUM_CLASSES, configure, tiny_batch, tiny_learner
 
 from mxface.errors import ConfigError, DataError, NonFiniteLossError
 from mxface.losses import HeadOutput, SoftmaxHead
+from mxface.losses.adaface import AdaFace
+from mxface.losses.curricular import CurricularFace
+from mxface.losses.margin import MarginRule
 from mxface.train.compile import COMPILERS
 from mxface.train.guard import NotFiniteError
 from mxface.train.optimizer import SGD
@@ -80,6 +83,25 @@ def test_the_margin_grows_with_the_step() -> None:
     first = [tiny_learner(configure(margin_warmup=warmup)) for warmup in (0, 3)]
     losses = [float(learner.train_batch(tiny_batch(0), step=1, lr=0.1, check=accept).output.loss) for learner in first]
     assert losses[1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize("rule", [AdaFace(0.4, 0.333), CurricularFace(0.5)], ids=lambda rule: type(rule).__name__)
+def test_a_refused_batch_leaves_no_trace_in_what_a_loss_remembers(rule: MarginRule) -> None:
+    learner = tiny_learner()
+    learner.head.rule = rule
+    learner.train_batch(tiny_batch(0), step=1, lr=0.1, check=accept)
+    before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    assert any("rule" in name for name in before)
+
+    def refuse(_output: HeadOutput) -> None:
+        raise NotFiniteError("the loss is nan")
+
+    with pytest.raises(NotFiniteError):
+        learner.train_batch(tiny_batch(1), step=2, lr=0.1, check=refuse)
+    changed = [name for name, tensor in learner.tensors().items() if not torch.equal(tensor, before[name])]
+    assert changed == ["backbone/fc1_gamma"]  # every forward writes 1 into it
+    learner.train_batch(tiny_batch(1), step=2, lr=0.1, check=accept)
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in learner.tensors().items() if "rule" in name)
 
 
 def test_a_rehearsal_changes_nothing() -> None:
