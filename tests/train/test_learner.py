@@ -121,6 +121,7 @@ def test_compiling_without_a_compiler_is_refused_in_words(monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
 @pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C++ compiler")
 @pytest.mark.parametrize("dtype", ["float32", "bf16"])
 def test_a_compiled_backbone_learns_the_same_under_the_same_names(dtype: str) -> None:

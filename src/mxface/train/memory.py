@@ -1,7 +1,7 @@
 """What a training process needs of memory: foretold before the first batch, measured after the last.
 
 On the CPU that is resident memory (Linux's `VmRSS` and `VmHWM`), on a GPU what torch has allocated there. Activations
-are not guessed from a table of operators: a batch of two images and one of four are rehearsed, every tensor that lives
+are not guessed from a table of operators: batches of two images and of four are rehearsed, every tensor that lives
 is counted (`LiveBytes`), and a batch of any size follows, since all that grows with a batch grows in proportion to it.
 """
 
