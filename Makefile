@@ -28,7 +28,7 @@ $(VENV)/.ready: constraints.txt pyproject.toml
 	@if ! $(PYTHON) -c 'import sys, platform; sys.exit(not ((3, 10) <= sys.version_info < (3, 12) and sys.platform == "linux" and platform.machine() == "x86_64"))'; then \
 	  echo "SKIPPED: the real MXNet needs Python 3.10 or 3.11 on x86-64 Linux; its tests do not run here (make PYTHON=python3.11 … if you have one)" >&2; \
 	elif [ ! -e $(MXVENV)/.ready ] || [ constraints-mxnet.txt -nt $(MXVENV)/.ready ]; then \
-	  $(PYTHON) -m venv $(MXVENV) && $(MXVENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints-mxnet.txt -e '.[mxnet]' pytest pytest-xdist hypothesis && touch $(MXVENV)/.ready; \
+	  $(PYTHON) -m venv $(MXVENV) && $(MXVENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints-mxnet.txt -e '.[mxnet]' pytest pytest-xdist hypothesis psutil && touch $(MXVENV)/.ready; \
 	fi
 
 demo: .venv
