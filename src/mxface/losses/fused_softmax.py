@@ -30,7 +30,7 @@ from mxface.ranks import Ranks
 LOG2_E = math.log2(math.e)
 NORM_EPSILON = 1e-10  # MXNet's L2Normalization: x / sqrt(sum x^2 + 1e-10)
 CHUNK_CLASSES = {"cpu": 2048, "cuda": 131072}  # CPU: a chunk stays in the cache; GPU: few launches (docs/LOG.md)
-KEPT_PRODUCT_BYTES = 256 << 20  # above it the second pass computes the products again instead of keeping (C, B) of them
+KEPT_PRODUCT_BYTES = 128 << 20  # above it the second pass computes the products again: no (C, B) of float32 for large C
 
 
 class Target(NamedTuple):
