@@ -7,11 +7,12 @@ lose most), SGD at lr 0.1, batch 32, 300 steps, on records of faces: any data se
 decide the start, the order of the images and the mirroring, in float32 and in bf16 alike. One process a run, so that a
 broken-off comparison goes on where it was; a run that is in the folder already is not repeated.
 
-Curves are smoothed over 25 steps. The band lies between the smallest and the largest float32 curve. A single fourth
-float32 run would leave it half of the time, so what is judged is the mean of the three bf16 runs, against the band
-widened by 2 % of the loss (TOLERANCE). Training is chaotic: `nudged` is float32, seed 0, from a start that differs by a
-thousandth. The last column is how far a run is from the float32 run of its seed, in units of the distance between
-seeds: bfloat16 does no more than a nudge does where the two figures agree.
+Curves are smoothed over 25 steps. How far does a float32 run stray from the band of the two other float32 seeds? And
+the bf16 run of the same seed, from the same two? bf16 passes where its three runs stray no farther than the three
+float32 runs, on average and at worst. (Three runs make a narrow band: a fourth of the same kind is outside half of the
+time, so "inside the band" alone would be asked of a coin.) The last column is the distance from the float32 run of the
+same seed, in units of the distance between seeds; `nudged`, float32 from a start that differs by a thousandth, shows
+what any change of rounding does to a chaotic training. The mean curves against the band of all three close the table.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ PICTURE = REPOSITORY / "docs" / "pictures" / "bf16-parity.png"
 STEPS, BATCH_SIZE, LR, MOMENTUM, WD = 300, 32, 0.1, 0.9, 0.0005
 SEEDS = (0, 1, 2)
 SMOOTHED_OVER = 25
-TOLERANCE = 0.02
 BLOCKS_OF_Y1 = (1, 4, 6, 2)
 
 
@@ -139,17 +139,19 @@ class Curves:
         """The mean curve of three seeds."""
         return np.mean([self.smooth[run.key] for run in runs], axis=0)
 
-    def line(self, name: str, curve: NDArray[np.float64], last: float, to_twin: float | None) -> str:
-        """A line of the table."""
-        inside = ((curve >= self.low) & (curve <= self.high)).mean()
-        allowed = self.is_allowed(curve).mean()
-        worst = np.maximum(np.maximum(self.low - curve, curve - self.high) / curve, 0).max()
-        twin = "-" if to_twin is None else f"{to_twin / self.between_seeds:.2f}"
-        return f"{name:<40} {last:>8.3f} {inside:>8.1%} {allowed:>8.1%} {worst:>8.2%} {twin:>14}"
+    def straying(self, curve: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        """How far, in shares of the loss, a curve is outside the band of the two other float32 seeds."""
+        others = np.delete(self.seeds, seed, axis=0)
+        return outside(curve, others.min(axis=0), others.max(axis=0))
 
-    def is_allowed(self, curve: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Where a curve lies in the widened band."""
-        return (curve >= self.low * (1 - TOLERANCE)) & (curve <= self.high * (1 + TOLERANCE))
+    def last(self, runs: list[Run]) -> float:
+        """The mean loss of the last 50 steps."""
+        return float(np.mean([self.runs[run.key]["losses"][-50:] for run in runs]))  # type: ignore[index]
+
+
+def outside(curve: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance to a band in shares of the curve; 0 inside."""
+    return np.maximum(np.maximum(low - curve, curve - high), 0) / curve
 
 
 def smoothed(losses: list[float]) -> NDArray[np.float64]:
@@ -157,21 +159,37 @@ def smoothed(losses: list[float]) -> NDArray[np.float64]:
     return np.convolve(losses, np.full(SMOOTHED_OVER, 1 / SMOOTHED_OVER), mode="valid")
 
 
+def line(name: str, last: float, strayed: NDArray[np.float64], twin: str = "") -> str:
+    """A line of the table."""
+    return (
+        f"{name:<40} {last:>8.3f} {(strayed == 0).mean():>8.1%} {strayed.mean():>8.2%} {strayed.max():>8.2%} {twin:>10}"
+    )
+
+
 def report(curves: Curves) -> bool:
-    """Print the table; whether the mean curves of the bf16 runs stay in the band."""
-    print(f"float32 seeds differ by {curves.between_seeds:.3f} on average")
-    print(f"{'run':<40} {'last 50':>8} {'in band':>8} {'allowed':>8} {'worst':>8} {'from its twin':>14}")
-    for run in RUNS:
-        curve, twin = curves.smooth[run.key], curves.smooth[REFERENCES[run.seed].key]
-        last = float(np.mean(curves.runs[run.key]["losses"][-50:]))  # type: ignore[index]
-        print(curves.line(run.key, curve, last, None if run in REFERENCES else float(np.abs(curve - twin).mean())))
-    everything_inside = True
-    for name, runs in {"float32": REFERENCES, **TRIALS}.items():
-        curve = curves.mean_of(runs)
-        last = float(np.mean([curves.runs[run.key]["losses"][-50:] for run in runs]))  # type: ignore[index]
-        print(curves.line(f"mean of {name}", curve, last, None))
-        everything_inside &= bool(curves.is_allowed(curve).all())
-    return everything_inside
+    """Print the table; whether bf16 strays no farther than float32."""
+    print(f"float32 seeds differ by {curves.between_seeds:.3f} on average; from the band of the two other seeds:")
+    print(f"{'run':<40} {'last 50':>8} {'inside':>8} {'strays':>8} {'worst':>8} {'twin':>10}")
+    groups = {"float32": REFERENCES, "nudged": [NUDGED], **TRIALS}
+    strayed = {}
+    for name, runs in groups.items():
+        for run in runs:
+            curve, twin = curves.smooth[run.key], np.abs(curves.smooth[run.key] - curves.seeds[run.seed]).mean()
+            to_twin = "" if run in REFERENCES else f"{twin / curves.between_seeds:.2f}"
+            print(line(run.key, curves.last([run]), curves.straying(curve, run.seed), to_twin))
+        strayed[name] = np.stack([curves.straying(curves.smooth[run.key], run.seed) for run in runs])
+    print("together:")
+    for name, runs in groups.items():
+        print(line(name, curves.last(runs), strayed[name]))
+    print("mean curves, from the band of all three:")
+    for name, runs in TRIALS.items():
+        mean = curves.mean_of(runs)
+        above = outside(mean, np.zeros_like(mean), curves.high).max()
+        print(
+            line(name, curves.last(runs), outside(mean, curves.low, curves.high)) + f" (above it at most {above:.2%})"
+        )
+    reference = strayed["float32"]
+    return all(strayed[name].mean() <= reference.mean() and strayed[name].max() <= reference.max() for name in TRIALS)
 
 
 def draw(curves: Curves, title: str) -> None:
@@ -221,11 +239,11 @@ def main() -> int:
     curves = Curves({run.key: json.loads(path.read_text()) for run, path in zip(RUNS, paths, strict=True)})
     title = f"y1's blocks at {args.side}x{args.side}, arcface s = 64, {args.num_classes} people, {args.device}"
     print(title)
-    everything_inside = report(curves)
+    passes = report(curves)
     if args.picture:
         draw(curves, title)
-    print("all inside" if everything_inside else "NOT all inside")
-    return 0 if everything_inside else 1
+    print("bf16 strays no farther than float32" if passes else "bf16 strays FARTHER than float32")
+    return 0 if passes else 1
 
 
 if __name__ == "__main__":
