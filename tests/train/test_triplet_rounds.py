@@ -11,7 +11,7 @@ import torch
 from tests.support.training import IMAGES_EACH, PEOPLE, write_tiny_set
 
 from mxface.errors import ConfigError
-from mxface.loaders import RecordDataset, TrainLoader
+from mxface.loaders import Batch, RecordDataset, TrainLoader
 from mxface.losses.triplet_mining import MiningConfig, TripletBags
 from mxface.train.triplet_rounds import TripletRounds
 
@@ -40,12 +40,15 @@ def dataset(tmp_path: Path) -> RecordDataset:
     return RecordDataset(write_tiny_set(tmp_path / "tiny") / "train.rec")
 
 
-def make_rounds(dataset: RecordDataset, *, num_ranks: int = 1, rank: int = 0, bag_size: int = 24) -> TripletRounds:
-    options = {"batch_size": BATCH, "image_shape": SHAPE}
+def make_rounds(
+    dataset: RecordDataset, *, num_ranks: int = 1, rank: int = 0, bag_size: int = 24, batch_size: int = BATCH
+) -> TripletRounds:
+    options = {"batch_size": batch_size, "image_shape": SHAPE}
     loader = TrainLoader(dataset, rank=rank, num_ranks=num_ranks, **options)
     plain = TrainLoader(dataset, rand_mirror=False, **options)
     bags = TripletBags(dataset.labels, images_per_identity=IMAGES_EACH, bag_size=bag_size, seed=0)
-    config = MiningConfig(alpha=0.9, max_ap=0.0, batch_size=BATCH, per_batch_size=BATCH // num_ranks, seed=0)
+    size = batch_size // num_ranks
+    config = MiningConfig(alpha=0.9, max_ap=0.0, batch_size=batch_size, per_batch_size=size, seed=0)
     return TripletRounds(loader, plain, MeanColours(), bags, config, say=lambda _line: None)  # type: ignore[arg-type]
 
 
@@ -85,6 +88,29 @@ def test_a_round_is_resumed_where_it_was_left(dataset: RecordDataset) -> None:
     seen += [batch.index for batch in resumed.epoch(0, BATCH)]
     seen += [batch.index for batch in resumed.epoch(1)]
     assert np.array_equal(np.concatenate(seen), np.concatenate(expected))
+
+
+@pytest.mark.parametrize("per_batch_size", [6, 9])
+def test_a_round_is_resumed_with_another_batch(dataset: RecordDataset, per_batch_size: int) -> None:
+    """The slices of the state hold four triplets each: those left are put into slices of this run's size."""
+    first = make_rounds(dataset)
+    next(iter(first.epoch(0)))
+    resumed = make_rounds(dataset, batch_size=per_batch_size)
+    for name, tensor in resumed.tensors().items():
+        tensor.copy_(first.tensors()[name])
+    batches = list(resumed.epoch(0, BATCH))
+    left = [tuple(triplet) for batch in list(first.epoch(0, BATCH)) for triplet in triplets_in(batch)]
+    seen = [tuple(triplet) for batch in batches for triplet in triplets_in(batch)]
+    assert seen == left[: len(left) - len(left) % (per_batch_size // 3)]
+    again = make_rounds(dataset, batch_size=per_batch_size)
+    for name, tensor in again.tensors().items():
+        tensor.copy_(resumed.tensors()[name])
+    rest = [batch.index for batch in again.epoch(0, BATCH + per_batch_size)]
+    assert np.array_equal(rest, [batch.index for batch in batches[1:]])
+
+
+def triplets_in(batch: Batch) -> npt.NDArray[np.int64]:
+    return batch.index.reshape(3, -1).T
 
 
 def test_statistics_are_averaged_before_mining(dataset: RecordDataset) -> None:

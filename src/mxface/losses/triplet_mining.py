@@ -270,6 +270,11 @@ def batch_slices(triplets: Ints, per_batch_size: int) -> Iterator[Ints]:
         yield triplets[start : start + count].T.reshape(-1)
 
 
+def triplets_of_slices(slices: Ints, per_batch_size: int) -> Ints:
+    """The triplets (T, 3) that `batch_slices` has put into (K,) rows, slice after slice."""
+    return np.asarray(slices.reshape(-1, 3, per_batch_size // 3).transpose(0, 2, 1).reshape(-1, 3))
+
+
 def mean_distance(units: Tensor) -> float:
     """Mean of |x - y|^2 over all pairs of those unit rows (n, D) that are finite; NaN where there are none."""
     units = units[torch.isfinite(units).all(dim=1)]

@@ -17,7 +17,15 @@ from tqdm import tqdm
 
 from mxface.errors import ConfigError
 from mxface.loaders import Batch, RecordDataset, TrainLoader
-from mxface.losses.triplet_mining import BATCHES_PER_ROUND, Ints, MiningConfig, TripletBags, mine
+from mxface.losses.triplet_mining import (
+    BATCHES_PER_ROUND,
+    Ints,
+    MiningConfig,
+    TripletBags,
+    batch_slices,
+    mine,
+    triplets_of_slices,
+)
 from mxface.train.learner import Trainee
 
 
@@ -52,6 +60,7 @@ class TripletRounds:
         # of fixed size, so that the state of one round can be read into another's
         self._mined = torch.zeros(largest_round(bags), dtype=torch.int64)
         self._length = torch.zeros((), dtype=torch.int64)
+        self._slice = torch.tensor(config.per_batch_size)  # images in each slice of the mined order
         self._next_bag = torch.zeros((), dtype=torch.int64)
 
     def epoch(self, epoch: int, start_image: int = 0) -> Iterator[Batch]:
@@ -61,6 +70,8 @@ class TripletRounds:
         """
         if start_image == 0:
             self._mine()
+        elif int(self._slice) != self._config.per_batch_size:
+            self._cut_anew(start_image)
         return self._loader.in_order(self._mined[: int(self._length)].numpy(), epoch, start_image)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -68,6 +79,7 @@ class TripletRounds:
         return {
             "triplets/mined": self._mined,
             "triplets/length": self._length,
+            "triplets/slice": self._slice,
             "triplets/next_bag": self._next_bag,
         }
 
@@ -86,7 +98,17 @@ class TripletRounds:
         self._say(f"triplet time stat [{time.perf_counter() - started:.3f}]")
         self._mined[: len(mined.order)] = torch.from_numpy(mined.order)
         self._length.fill_(len(mined.order))
+        self._slice.fill_(self._config.per_batch_size)
         self._next_bag.fill_(mined.next_bag)
+
+    def _cut_anew(self, start: int) -> None:
+        """Put the triplets from position `start` on into slices of this run's size: the state had another one."""
+        rest = triplets_of_slices(self._mined[start : int(self._length)].numpy(), int(self._slice))
+        slices = [torch.from_numpy(part) for part in batch_slices(rest, self._config.per_batch_size)]
+        rows = torch.cat(slices) if slices else self._mined[:0]
+        self._mined[start : start + len(rows)] = rows
+        self._length.fill_(start + len(rows))
+        self._slice.fill_(self._config.per_batch_size)
 
     def _embed(self, positions: Ints) -> Tensor:
         """Raw embeddings (n, D) of the images as they are; rows of damaged ones are not numbers, so never chosen."""
