@@ -86,6 +86,15 @@ def test_a_batch_without_known_rows_is_named_as_a_whole_and_cut_short() -> None:
             bad_batches("stop").pass_over(NotFiniteError("the loss is nan", rows), batch_of(50), step=1)
 
 
+def test_losses_of_triplets_are_not_taken_for_rows() -> None:
+    """Loss 1 of two triplets is that of rows 1, 3 and 5."""
+    with pytest.raises(NotFiniteError) as raised:
+        require_finite_loss(output_of(1.0, float("nan")))
+    expected = r"step 1: the loss is nan\. Records of the batch 100, 101, 102, 103, 104, 105; identities 0, 1, 2\."
+    with pytest.raises(NonFiniteLossError, match=expected):
+        bad_batches("stop").pass_over(raised.value, batch_of(6), step=1)
+
+
 def test_records_of_all_ranks_are_named_by_each() -> None:
     """Row 5 of the batch of two ranks is row 1 of the second one's four."""
 

@@ -43,13 +43,15 @@ MAX_ROLLBACKS = 3
 class NotFiniteError(Exception):
     """A batch must not be learned from; raised before the update. `rows` of the batch of all ranks are to blame.
 
-    An engine lets it pass from `check`, or raises it for a gradient; the loop hands it to `BadBatches`.
+    They are rows of `of` losses; where these are not one an image (but one a triplet), they name no image. An engine
+    lets it pass from `check`, or raises it for a gradient; the loop hands it to `BadBatches`.
     """
 
-    def __init__(self, what: str, rows: Sequence[int] = ()) -> None:
+    def __init__(self, what: str, rows: Sequence[int] = (), *, of: int | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.rows = tuple(rows)
+        self.of = of
 
 
 class StateToReturnTo(Protocol):
@@ -66,7 +68,8 @@ def require_finite_loss(output: HeadOutput) -> None:
     """Raise NotFiniteError where the batch's loss is NaN or infinite, with the rows whose own loss is."""
     loss = float(output.loss)  # on a GPU this waits for the forward alone: the backward is not queued yet
     if not math.isfinite(loss):
-        raise NotFiniteError(f"the loss is {loss}", (~output.cross_entropy.isfinite()).nonzero().flatten().tolist())
+        faulty = (~output.cross_entropy.isfinite()).nonzero().flatten().tolist()
+        raise NotFiniteError(f"the loss is {loss}", faulty, of=len(output.cross_entropy))
 
 
 def require_finite_gradient(length: float) -> None:
@@ -132,7 +135,7 @@ class BadBatches:
     def _describe(self, fault: NotFiniteError, batch: Batch) -> str:
         """Records and identities of the batch over all ranks, the faulty rows' alone where not all are."""
         index, label = (self._ranks.gather_rows(torch.from_numpy(values)) for values in (batch.index, batch.label))
-        rows = list(fault.rows)
+        rows = list(fault.rows) if fault.of in (None, len(index)) else []
         where = "Records of the batch"
         if 0 < len(rows) < len(index):
             index, label = index[rows], label[rows]
