@@ -114,6 +114,16 @@ def test_what_triplets_refuse(data: Path, flags: tuple[str, ...], message: str) 
         parse_triplet_arguments(["--data-dir", str(data), *flags], description="")
 
 
-def test_flags_of_the_missing_operator_are_said_to_do_nothing(data: Path, caplog: pytest.LogCaptureFixture) -> None:
-    run_of(data, "--beta-min", "3", "--gamma", "0.1")
-    assert "--beta-min, --gamma: of loss type 1 only, no effect" in caplog.text
+def test_flags_of_other_losses_are_said_to_do_nothing(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for loss_type in LOSS_TYPES:
+        run_of(data, "--loss-type", str(loss_type))
+    run_of(data, "--loss-type", "7", "--margin-b", "0.1", "--fc7-lr-mult", "2", "--wd-scope", "weights")
+    assert "no effect" not in caplog.text
+    run_of(data, "--beta-min", "3", "--gamma", "0.1", "--margin-b", "0.1", "--fc7-no-bias")
+    assert "--fc7-no-bias, --margin-b, --beta-min, --gamma: no effect with --loss-type 4" in caplog.text
+    run_of(data, "--fc7-lr-mult", "2")
+    assert "fc7_lr_mult 2.0 and fc7_wd_mult 1.0 have no effect" in caplog.text
+
+
+def test_a_batch_of_0_is_2019s_128(data: Path) -> None:
+    assert run_of(data, "--per-batch-size", "0").train == run_of(data).train

@@ -41,11 +41,6 @@ def test_a_key_of_another_loss_is_mentioned(config: Path, caplog: pytest.LogCapt
     assert f"{config}: loss_m3, triplet_alpha: no effect with loss_name adaface" in caplog.text
 
 
-def test_a_warm_up_of_no_margin_is_mentioned(config: Path, caplog: pytest.LogCaptureFixture) -> None:
-    parse(config, "--loss", "centre", "--margin-warmup", "10")
-    assert "--margin-warmup 10 has no effect: loss_name centre_softmax has no margin" in caplog.text
-
-
 def test_defaults_are_those_of_2019(config: Path) -> None:
     run = parse(config).run
     assert run.prefix == Path("models/r100-arcface-emore/model")

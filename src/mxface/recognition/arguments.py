@@ -32,7 +32,7 @@ from mxface.train.schedule import parse_lr_steps
 log = logging.getLogger(__name__)
 
 LOCAL_KVSTORES = ("device", "local")
-PARALL_BATCH_SIZE = 128  # what train_parall.py takes --per-batch-size 0 for
+USUAL_BATCH_SIZE = 128  # what train_parall.py and the commands of src/ take --per-batch-size 0 for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,27 +248,30 @@ def machine_settings(flags: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(flags, name) for name in names} | {"ranks": ranks}
 
 
-def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder: Path, *, parall: bool) -> RunConfig:
-    if flags.kvstore not in LOCAL_KVSTORES:
-        raise ConfigError(
-            f"--kvstore {flags.kvstore}: only 'device' and 'local' work, and are the same; several machines: torchrun"
-        )
-    loss = read_part(LossConfig, {**settings, "fc7_no_bias": True} if parall else settings)
+def warn_idle_multipliers(flags: argparse.Namespace, loss: LossConfig) -> None:
+    """Say that multipliers of fc7 do nothing under 2019's rule."""
     if flags.wd_scope == "all" and (loss.fc7_lr_mult, loss.fc7_wd_mult) != (1.0, 1.0):
         log.warning(
             "fc7_lr_mult %s and fc7_wd_mult %s have no effect, as in 2019; --wd-scope weights makes them count",
             loss.fc7_lr_mult,
             loss.fc7_wd_mult,
         )
-    if flags.margin_warmup > 0 and loss.is_plain:
-        log.warning("--margin-warmup %d has no effect: loss_name %s has no margin", flags.margin_warmup, loss.loss_name)
+
+
+def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder: Path, *, parall: bool) -> RunConfig:
+    if flags.kvstore not in LOCAL_KVSTORES:
+        raise ConfigError(
+            f"--kvstore {flags.kvstore}: only 'device' and 'local' work, and are the same; several machines: torchrun"
+        )
+    loss = read_part(LossConfig, {**settings, "fc7_no_bias": True} if parall else settings)
+    warn_idle_multipliers(flags, loss)
     # the path is resolved before the part is made, so that the part is never changed
     for key, meaning in (("net_name", "the graph of the network"), ("dataset_path", "the folder of the data set")):
         require(key in settings, key, None, meaning)
     folder = resolve_dataset_path(Path(settings["dataset_path"]), config_folder)
     family, network = read_network(settings)
     machine = machine_settings(flags)
-    per_batch_size = flags.per_batch_size or (PARALL_BATCH_SIZE if parall else 0)
+    per_batch_size = flags.per_batch_size or (USUAL_BATCH_SIZE if parall else 0)
     return RunConfig(
         prefix=Path(flags.models_root, f"{flags.network}-{flags.loss}-{flags.dataset}", "model"),
         net_family=family,
@@ -286,8 +289,6 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
             verbose=flags.verbose,
             ckpt=flags.ckpt,
             max_steps=int(settings.get("max_steps", 0)),
-            fc7_lr_mult=loss.fc7_lr_mult,
-            fc7_wd_mult=loss.fc7_wd_mult,
             sample_rate=flags.sample_rate if parall else 1.0,
             **numerics_settings(flags),
         ),

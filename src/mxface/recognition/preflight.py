@@ -86,7 +86,8 @@ def pre_flight(
     for warning in flight.warnings():
         log.warning("%s", warning)
     if run.train.margin_warmup > 0 and run.loss.is_plain:
-        log.warning("--margin-warmup %d has no effect: softmax has no margin", run.train.margin_warmup)
+        name = run.loss.loss_name
+        log.warning("--margin-warmup %d has no effect: loss_name %s has no margin", run.train.margin_warmup, name)
     return flight
 
 

@@ -16,12 +16,14 @@ from mxface.cli import HelpFormatter
 from mxface.errors import ConfigError
 from mxface.formats.dataset_property import read_property
 from mxface.recognition.arguments import (
+    USUAL_BATCH_SIZE,
     Arguments,
     add_machine_flags,
     add_numerics_flags,
     add_state_flags,
     machine_settings,
     numerics_settings,
+    warn_idle_multipliers,
 )
 from mxface.recognition.config import DataConfig, LossConfig, RunConfig
 from mxface.symbols import SrcOptions
@@ -101,6 +103,15 @@ def inter(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 LOSS_TYPES: Mapping[int, LossSettings] = {0: softmax, 2: cosface, 4: arcface, 5: combined, 6: intra, 7: inter}
+LOSS_FLAGS: Mapping[str, Sequence[int]] = {
+    "fc7_no_bias": (0,),
+    "margin_s": (2, 4, 5, 6, 7),
+    "margin_m": (2, 4, 5, 6, 7),
+    "margin_a": (5,),
+    "margin_b": (5, 6, 7),
+    "easy_margin": (4,),
+}
+"""The loss types that read each flag."""
 LSOFTMAX_FLAGS = ("margin", "beta", "beta_min", "gamma", "power", "scale")  # only loss type 1 read them
 
 
@@ -137,20 +148,18 @@ def parse_softmax_arguments(argv: Sequence[str] | None, *, description: str) -> 
             else "there is no such loss"
         )
         raise ConfigError(f"--loss-type {flags.loss_type}: {reason}; choose one of {', '.join(map(str, LOSS_TYPES))}")
-    given = [f"--{name.replace('_', '-')}" for name in LSOFTMAX_FLAGS if getattr(flags, name) is not None]
+    others = [name for name, types in LOSS_FLAGS.items() if flags.loss_type not in types]
+    given = [name for name in (*others, *LSOFTMAX_FLAGS) if getattr(flags, name) != parser.get_default(name)]
     if given:
-        log.warning("%s: of loss type 1 only, no effect", ", ".join(given))
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        log.warning("%s: no effect with --loss-type %d", names, flags.loss_type)
     settings = LOSS_TYPES[flags.loss_type](flags)
     multipliers = {"fc7_lr_mult": flags.fc7_lr_mult, "fc7_wd_mult": flags.fc7_wd_mult}
+    loss_config = LossConfig(ce_loss=flags.ce_loss, **multipliers, **settings)
+    warn_idle_multipliers(flags, loss_config)
     machine = machine_settings(flags)
-    run = _run_config(
-        flags,
-        LossConfig(ce_loss=flags.ce_loss, **multipliers, **settings),
-        machine,
-        lr_steps=_softmax_lr_steps(flags, flags.per_batch_size * machine["ranks"]),
-        frequent=20,
-        train=multipliers,
-    )
+    steps = _softmax_lr_steps(flags, _per_batch_size(flags) * machine["ranks"])
+    run = _run_config(flags, loss_config, machine, lr_steps=steps, frequent=20)
     return Arguments(flags=flags, settings={}, run=run)
 
 
@@ -218,7 +227,7 @@ def _common_parser(description: str, *, ckpt: int, letters: str) -> argparse.Arg
     )
     training.add_argument("--wd", type=float, default=0.0005, help="weight decay")
     training.add_argument("--mom", type=float, default=0.9, help="momentum")
-    training.add_argument("--per-batch-size", type=int, default=128, help="images of a batch, per device")
+    training.add_argument("--per-batch-size", type=int, default=128, help="images of a batch, per device; 0: 128")
     training.add_argument("--max-steps", type=int, default=0, help="end after this batch and one more; 0: no end")
     training.add_argument("--end-epoch", type=int, default=100000, help="end after so many epochs")
     add_numerics_flags(training)
@@ -243,7 +252,6 @@ def _run_config(
     *,
     lr_steps: tuple[int, ...],
     frequent: int,
-    train: Mapping[str, Any] | None = None,
     pretrained_symbol: bool = False,
 ) -> RunConfig:
     folder = Path(flags.data_dir)
@@ -279,7 +287,7 @@ def _run_config(
             data_images_filter=flags.images_filter,
         ),
         train=TrainConfig(
-            batch_size=flags.per_batch_size * machine["ranks"],
+            batch_size=_per_batch_size(flags) * machine["ranks"],
             lr=flags.lr,
             lr_steps=lr_steps,
             wd=flags.wd,
@@ -290,7 +298,6 @@ def _run_config(
             max_steps=flags.max_steps,
             end_epoch=flags.end_epoch,
             **numerics_settings(flags),
-            **(train or {}),
         ),
         ckpt_embedding=False,  # these commands save the whole graph, class centres and all
         count_flops=False,
@@ -299,6 +306,10 @@ def _run_config(
         pretrained_symbol=pretrained_symbol,
         **machine,
     )
+
+
+def _per_batch_size(flags: argparse.Namespace) -> int:
+    return int(flags.per_batch_size) or USUAL_BATCH_SIZE
 
 
 def _network(text: str) -> tuple[str, int | None]:

@@ -53,8 +53,6 @@ class TrainConfig:
     clip_grad: float = 0.0
     compile: bool = False
     end_epoch: int = 0
-    fc7_lr_mult: float = 1.0
-    fc7_wd_mult: float = 1.0
 
     def __post_init__(self) -> None:
         require(self.batch_size > 0, "per_batch_size", self.batch_size, "a number of images above 0")
