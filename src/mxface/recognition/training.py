@@ -18,6 +18,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mxface.cli import setup_logging
+from mxface.eval.protocol import PairSet
 from mxface.graph import Symbol, load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
 from mxface.losses.softmax_head import SHARDED
@@ -118,6 +119,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
             ranks,
             learner,
             data=(num_classes, zlib.crc32(np.ascontiguousarray(loader.dataset.keys).data)),
+            pair_sets=pair_sets,
             place=(progress, rule),
         )
         flight = pre_flight(
@@ -201,7 +203,9 @@ def start_learner(run: RunConfig, embedding: Symbol, whole: Symbol, num_classes:
     )
 
 
-def require_same_start(run: RunConfig, ranks: Ranks, learner: Trainee, *, data: object, place: object) -> None:
+def require_same_start(
+    run: RunConfig, ranks: Ranks, learner: Trainee, *, data: object, pair_sets: Sequence[PairSet], place: object
+) -> None:
     """Raise ConfigError on every rank where some start from something else than the main one."""
     if ranks.count == 1:
         return
@@ -217,6 +221,8 @@ def require_same_start(run: RunConfig, ranks: Ranks, learner: Trainee, *, data: 
         ranks,
         settings=settings,
         data_set=data,
+        # each verifies its share of every set: one that lacks a set would leave the others waiting for it
+        verification_sets=[(pairs.name, len(pairs.images), len(pairs.issame)) for pairs in pair_sets],
         place_in_the_training=place,
         parameters=sums,
     )
