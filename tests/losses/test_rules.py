@@ -170,6 +170,13 @@ def test_the_share_of_a_head_is_that_of_its_rule() -> None:
     assert torch.equal(head.step(*batch, **RATE)[1], half.step(*batch, **RATE)[1])
 
 
+@pytest.mark.parametrize("m", [-0.1, 1.6])
+def test_the_threshold_is_for_angles_below_a_right_one(m: float) -> None:
+    """2019 asserted it: beyond, the penalty behind the threshold is no longer a margin."""
+    with pytest.raises(ConfigError, match="expected an angle from 0 to below pi / 2"):
+        ThresholdMargin(m, easy=False)
+
+
 def test_the_threshold_takes_over_where_the_angle_ends() -> None:
     plain = margin_cosine(COSINES, 1.0, 0.5, 0.0)
     careful = ThresholdMargin(0.5, easy=False).target(BatchRows(COSINES, LENGTHS)).cosine

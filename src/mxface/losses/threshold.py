@@ -14,14 +14,17 @@ import math
 
 import torch
 
+from mxface.errors import ConfigError
 from mxface.losses.margin import BatchRows, MarginRule, TargetMargin, angle_and_sine
 
 
 class ThresholdMargin(MarginRule):
-    """An angle `m` in radians, and what is done where it does not fit."""
+    """An angle `m` below pi / 2, in radians, and what is done where it does not fit."""
 
     def __init__(self, m: float, *, easy: bool) -> None:
         super().__init__()
+        if not 0 <= m < math.pi / 2:
+            raise ConfigError(f"loss_m2 (--margin-m) is {m}: expected an angle from 0 to below pi / 2")
         self._m = m
         self._easy = easy
 

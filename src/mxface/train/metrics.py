@@ -56,7 +56,7 @@ class AccMetric(Metric):
 
 
 class LossValueMetric(Metric):
-    """2019's `ce_loss` output: the batch's mean cross entropy, averaged over batches."""
+    """2019's `ce_loss` output: the batch's mean cross entropy and what the loss adds to it, averaged over batches."""
 
     name = "lossvalue"
 
