@@ -68,6 +68,19 @@ def test_lines_of_an_epoch() -> None:
     assert math.isnan(acc.value())
 
 
+def test_the_first_line_of_a_resumed_epoch_is_of_the_batches_since() -> None:
+    clock = Clock()
+    speedometer, lines = Speedometer(64, 4, clock), []
+    for batch in range(3, 9):
+        lines.append(speedometer.line(0, batch, [AccMetric()]))
+        clock.now += 0.5
+    due = [line for line in lines if line]
+    assert [line.split("\tacc")[0] for line in due] == [
+        "Epoch[0] Batch [3-4]\tSpeed: 128.00 samples/sec",
+        "Epoch[0] Batch [4-8]\tSpeed: 128.00 samples/sec",
+    ]
+
+
 def test_no_time_at_all() -> None:
     speedometer = Speedometer(64, 1, Clock())
     assert [speedometer.line(0, batch, []) for batch in range(2)] == [None, "Iter[0] Batch [1]\tSpeed: inf samples/sec"]

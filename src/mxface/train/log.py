@@ -95,6 +95,7 @@ class BatchReport:
         if with_lossvalue and not parall_verbose:
             self._metrics.append(LossValueMetric())
         self._window: dict[str, Metric] = {"train/accuracy": AccMetric(), "train/loss": LossValueMetric()}
+        self._window_batches = 0
         self._window_started = self._epoch_started = time.perf_counter()
 
     def begin_epoch(self) -> None:
@@ -113,6 +114,7 @@ class BatchReport:
             self._log.say(f"lr change to {next_lr}")
         for metric in (*self._metrics, *self._window.values()):
             metric.update(trained.output)
+        self._window_batches += 1
         line = self._speedometer.line(progress.epoch, progress.batch - 1, self._metrics)
         if line is not None:
             self._log.mxnet_line(line)
@@ -127,20 +129,20 @@ class BatchReport:
             self._log.mxnet_line(line)
 
     def _window_figures(self, embedding: Tensor, lr: float) -> dict[str, float]:
-        """Means over the last `frequent` batches; the embedding's length is of the last one alone."""
+        """Means over the batches since the last figures; the embedding's length is of the last one alone."""
         figures = {name: metric.value() for name, metric in self._window.items()}
         for metric in self._window.values():
             metric.reset()
         if self._watch is not None:
             self._watch.window(
-                steps=self._frequent,
+                steps=self._window_batches,
                 accuracy=figures["train/accuracy"],
                 loss=figures["train/loss"],
                 embedding=embedding,
             )
         now = time.perf_counter()
-        figures["train/images_per_second"] = self._frequent * self._batch_size / (now - self._window_started)
-        self._window_started = now
+        figures["train/images_per_second"] = self._window_batches * self._batch_size / (now - self._window_started)
+        self._window_started, self._window_batches = now, 0
         figures["train/embedding_norm"] = float(embedding.float().norm(dim=1).mean())
         figures["train/learning_rate"] = lr
         return figures

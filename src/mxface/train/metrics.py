@@ -68,7 +68,7 @@ class LossValueMetric(Metric):
 class Speedometer:
     """MXNet's speed line: every `frequent` batches, first at number `frequent` of an epoch (numbers start at 0).
 
-    The epoch's first batch only starts the clock.
+    The epoch's first batch only starts the clock, and so does the first one of a run that goes on inside an epoch.
     """
 
     def __init__(self, batch_size: int, frequent: int, clock: Callable[[], float] = time.time) -> None:
@@ -76,7 +76,7 @@ class Speedometer:
         self._frequent = frequent
         self._clock = clock
         self._last_batch: int | None = None
-        self._started = 0.0
+        self._started, self._started_at = 0.0, 0
 
     def line(self, epoch: int, batch: int, metrics: Sequence[Metric]) -> str | None:
         """The line, if one is due after this batch; then the metrics start anew. No metrics: train_parall's line."""
@@ -86,15 +86,16 @@ class Speedometer:
             return None
         seconds = self._clock() - self._started
         line = None if is_first else self._text(epoch, batch, seconds, metrics)
-        self._started = self._clock()
+        self._started, self._started_at = self._clock(), batch
         return line
 
     def _text(self, epoch: int, batch: int, seconds: float, metrics: Sequence[Metric]) -> str:
-        speed = self._frequent * self._batch_size / seconds if seconds > 0 else math.inf
+        count = batch - self._started_at
+        speed = count * self._batch_size / seconds if seconds > 0 else math.inf
         if not metrics:
             return f"Iter[{epoch}] Batch [{batch}]\tSpeed: {speed:.2f} samples/sec"
         figures = "".join(f"\t{name}={value:f}" for name, value in _take(metrics))
-        return f"Epoch[{epoch}] Batch [{batch - self._frequent}-{batch}]\tSpeed: {speed:.2f} samples/sec{figures}"
+        return f"Epoch[{epoch}] Batch [{self._started_at}-{batch}]\tSpeed: {speed:.2f} samples/sec{figures}"
 
 
 def epoch_lines(epoch: int, metrics: Sequence[Metric], seconds: float) -> list[str]:
