@@ -6,6 +6,7 @@
     │   └── UnsupportedOperatorError
     ├── ConfigError            a flag, a config key or their combination (also a ValueError)
     ├── DataError              data are missing, empty or too damaged to go on (also a ValueError)
+    │   └── NoTripletsError    mining finds none in the data any more
     ├── SaveError              a result cannot be written: the disk is full, the folder gone (also an OSError)
     ├── DependencyError        an optional package is needed and not installed (also an ImportError)
     ├── NonFiniteLossError     training stopped before a bad update (also an ArithmeticError)
@@ -69,6 +70,10 @@ class ConfigError(MxfaceError, ValueError):
 
 class DataError(MxfaceError, ValueError):
     """Data are missing, empty or damaged beyond the limit that was set."""
+
+
+class NoTripletsError(DataError):
+    """There is nothing to mine with a network that has not collapsed; raised on all ranks alike."""
 
 
 class SaveError(MxfaceError, OSError):

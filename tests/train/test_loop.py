@@ -15,7 +15,7 @@ import pytest
 import torch
 from tests.train.tiny import CONFIG, TinyLoader, configure, tiny_learner
 
-from mxface.errors import ConfigError, NonFiniteLossError
+from mxface.errors import ConfigError, NonFiniteLossError, NoTripletsError
 from mxface.loaders import Batch
 from mxface.train.checkpoint import SaveRule
 from mxface.train.config import TrainConfig
@@ -75,6 +75,23 @@ def test_max_steps_trains_one_batch_more_and_saves_the_state(tmp_path: Path) -> 
     assert [path.name for path in StateFolder(tmp_path / "state").list_states()] == ["step-00000006"]
     run.train()  # nothing left to do
     assert run.progress.step == 6
+
+
+def test_a_run_that_has_no_triplets_any_more_keeps_what_it_has_learned(tmp_path: Path) -> None:
+    class Learned(TinyLoader):
+        def epoch(self, epoch: int, start_image: int = 0) -> Iterator[Batch]:
+            if epoch == 2:
+                raise NoTripletsError("a message of the test")
+            return super().epoch(epoch, start_image)
+
+    run = Run(tmp_path, configure(max_steps=20), Learned())
+    with pytest.raises(NoTripletsError):
+        run.train()
+    assert [path.name for path in StateFolder(tmp_path / "state").list_states()] == ["step-00000008"]
+    again = Run(tmp_path, configure(max_steps=20))
+    again.state.resume()
+    assert again.progress == Progress(step=8, epoch=2)
+    assert_same_bits(again, run)
 
 
 def test_lines_and_their_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mxface.errors import ConfigError, DataError
+from mxface.errors import ConfigError, DataError, NoTripletsError
 from mxface.losses.fused_softmax import l2_norm
 
 Ints = npt.NDArray[np.int64]
@@ -238,8 +238,8 @@ def mine(bags: TripletBags, embed: Embed, config: MiningConfig, *, first_bag: in
     `embed` is given positions in the data set (n,) and returns their raw embeddings (n, D), the same on every rank; a
     row that is not finite, of a damaged image, is never chosen.
 
-    Raises DataError, with numbers and ways out, when several bags in a row give too few triplets for one slice of a
-    batch.
+    Raises NoTripletsError, with numbers and ways out, when several bags in a row give too few triplets for one slice
+    of a batch; a plain DataError where that is so because the embedding has collapsed or is not finite.
     """
     parts: list[Ints] = []
     found = barren = 0
@@ -249,7 +249,8 @@ def mine(bags: TripletBags, embed: Embed, config: MiningConfig, *, first_bag: in
         labels = bags.labels[positions]
         units = unit_rows(embed(positions))
         draws = PhiloxDraws(config.seed, number)
-        if mean_distance(units) < COLLAPSED:
+        apart = mean_distance(units)
+        if apart < COLLAPSED:
             triplets = np.empty((0, 3), np.int64)
         else:
             triplets = select_triplets(units, labels, alpha=config.alpha, max_ap=config.max_ap, draws=draws)
@@ -259,7 +260,8 @@ def mine(bags: TripletBags, embed: Embed, config: MiningConfig, *, first_bag: in
         parts.extend(positions[slice_] for slice_ in batch_slices(triplets, config.per_batch_size))
         barren = 0 if len(parts) > before else barren + 1
         if barren == BARREN_BAGS:
-            raise DataError(explain_barren(units, labels, len(triplets), config))
+            kind = NoTripletsError if apart >= COLLAPSED else DataError
+            raise kind(explain_barren(units, labels, len(triplets), config))
     return Mined(np.concatenate(parts), number, found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from mxface.errors import NoTripletsError
 from mxface.loaders import Batch, RecordDataset
 from mxface.losses import HeadOutput
 from mxface.ranks import Ranks
@@ -43,7 +44,8 @@ def fit(
 ) -> None:
     """Train until batch `max_steps` + 1 or a signal; the state is saved at the end either way.
 
-    Raises NonFiniteLossError before an update that would spoil the parameters, where `--on-nan` does not say otherwise.
+    Raises NoTripletsError, the state saved, where mining finds nothing more, and NonFiniteLossError before an update
+    that would spoil the parameters, where `--on-nan` does not say otherwise.
     """
 
     def check(output: HeadOutput) -> None:
@@ -54,7 +56,12 @@ def fit(
     bad_batches = BadBatches(config.on_nan, loader.dataset.keys, state, Ranks.current())
     while not is_over(progress, config, stop):
         report.begin_epoch()
-        for batch in loader.epoch(progress.epoch, start_image=progress.images):
+        try:
+            batches = loader.epoch(progress.epoch, start_image=progress.images)
+        except NoTripletsError:
+            state.save()  # what has been learned is good
+            raise
+        for batch in batches:
             stop.begin_agreement()
             lr = schedule.lr_after(progress.step)
             try:
