@@ -120,7 +120,7 @@ class TripletRounds:
             desc="mine",
             unit="batch",
             leave=False,
-            disable=None,
+            disable=None if self._loader.rank == 0 else True,  # one bar, not one a rank
         )
         rows = np.concatenate([self._learner.embed(batch.data) for batch in batches])[: len(positions)]  # type: ignore[arg-type]
         rows[np.isin(positions, list(self._plain.damaged))] = np.nan
