@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tests.support.faces import encoded_pairs
 from tests.support.records import pack_people
 from tests.support.training import PEOPLE, write_tiny_config, write_tiny_set
 
+from mxface.formats.evalset import write_evalset
 from mxface.recognition.train import main
 
 
@@ -60,6 +63,18 @@ def test_labels_without_a_class_stop_the_run_before_it_begins(
     (data / "property").write_text("3,112,112")
     output = run(tmp_path, data, capsys, "--per-batch-size", 8, status=1)
     assert "labels from 0 to 4, but num_classes is 3" in output
+    assert "call reset()" not in output
+
+
+def test_too_few_pairs_for_the_folds_stop_the_run_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = write_tiny_set(tmp_path / "tiny")
+    files, issame = encoded_pairs(9)
+    write_evalset(data / "tiny.bin", files, np.array(issame))
+    output = run(tmp_path, data, capsys, status=1)
+    assert "tiny.bin: 9 pairs cannot be split into 10 folds; pack more of them, or leave tiny out" in output
     assert "call reset()" not in output
 
 

@@ -33,6 +33,8 @@ Say = Callable[[str], object]
 
 _log = logging.getLogger(__name__)
 
+NUM_FOLDS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairSet:
@@ -133,7 +135,7 @@ def verify(
     pairs: PairSet,
     *,
     batch_size: int = 32,
-    nrof_folds: int = 10,
+    nrof_folds: int = NUM_FOLDS,
     progress: bool = False,
     say: Say = _log.info,
 ) -> VerificationResult:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mxface.cpus import usable_cpus
 from mxface.errors import ConfigError, DataError
-from mxface.eval.protocol import PairSet, load_pair_set
+from mxface.eval.protocol import NUM_FOLDS, PairSet, load_pair_set
 from mxface.formats.dataset_property import read_property
 from mxface.loaders import RecordDataset, TrainLoader
 from mxface.losses.triplet_mining import MiningConfig, TripletBags
@@ -112,7 +112,13 @@ def load_pair_sets(data: DataConfig, *, say: Callable[..., object]) -> list[Pair
     for name in data.val_targets:
         path = data.dataset_path / f"{name}.bin"
         if path.is_file():
-            pair_sets.append(load_pair_set(path, (height, width), say=say))
+            pairs = load_pair_set(path, (height, width), say=say)
+            if len(pairs.issame) < NUM_FOLDS:  # said now, not after --verbose batches
+                raise DataError(
+                    f"{path}: {len(pairs.issame)} pairs cannot be split into {NUM_FOLDS} folds; pack more of them, or "
+                    f"leave {name} out of val_targets (--target)"
+                )
+            pair_sets.append(pairs)
             say("ver", name)
     return pair_sets
 
