@@ -80,4 +80,3 @@ def test_the_command(tmp_path: Path, more: tuple[str, ...]) -> None:
 
     assert "gpu num: 1" in run()
     assert "resumed from" in run("--resume")
-

@@ -55,6 +55,11 @@ def test_damaged_records_are_passed_over(tmp_path: Path) -> None:
     assert (found.looked_at, found.found) == (3, 2)
 
 
+def test_a_set_of_which_nothing_can_be_read_has_no_overlap(tmp_path: Path) -> None:
+    dataset = RecordDataset(pack_people(tmp_path / "train.rec", [2], images={1: b"nothing", 2: b"of an image"}))
+    assert find_overlaps(dataset, [pairs_of("same", face_image(3), face_image(2))]) == []
+
+
 def test_photographs_of_real_people_are_told_apart(assets: Path) -> None:
     """What the threshold rests on: LFW, where aligned faces of one person are most alike."""
     import tarfile

@@ -96,6 +96,10 @@ def test_the_rate_is_compared_at_512_images() -> None:
         ({"num_classes": 120_000}, "120000 classes, but only 85742 identities have images"),
         ({"identities": replace(EMORE, single=50_000)}, "50000 of 85742 identities have one image"),
         ({"config": replace(RECIPE, batch_size=16)}, "4 images a rank: BatchNorm"),
+        (
+            {"config": replace(RECIPE, batch_size=16)},
+            "--lr 0.1 for a batch of 16 is as 3.2 for 512 images, 32 times the",
+        ),
         ({"config": replace(RECIPE, max_steps=170_000)}, "--lr-steps 220000 lie behind max_steps 170000"),
         ({"config": configure(batch_size=512, margin_warmup=9, max_steps=5)}, "--margin-warmup 9 is beyond max_steps"),
         (

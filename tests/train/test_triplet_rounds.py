@@ -13,6 +13,8 @@ from tests.support.training import IMAGES_EACH, PEOPLE, write_tiny_set
 from mxface.errors import ConfigError
 from mxface.loaders import Batch, RecordDataset, TrainLoader
 from mxface.losses.triplet_mining import MiningConfig, TripletBags
+from mxface.recognition.config import LossConfig
+from mxface.recognition.inputs import build_bags
 from mxface.train.triplet_rounds import TripletRounds
 
 SHAPE = (112, 112, 3)
@@ -123,3 +125,10 @@ def test_statistics_are_averaged_before_mining(dataset: RecordDataset) -> None:
 def test_a_batch_above_the_bag_is_refused(dataset: RecordDataset) -> None:
     with pytest.raises(ConfigError, match=r"a batch of 12 images is more than the bag of 6 .*: raise triplet_bag_size"):
         make_rounds(dataset, bag_size=6)
+
+
+def test_bags_of_a_small_data_set_are_all_of_it(dataset: RecordDataset, caplog: pytest.LogCaptureFixture) -> None:
+    loss = LossConfig(loss_name="triplet", images_per_identity=5, triplet_bag_size=7200, triplet_alpha=0.3)
+    bags = build_bags(dataset, loss, seed=0)
+    assert bags.bag_size == bags.images_per_pass == 5 * PEOPLE
+    assert "triplet_bag_size 7200 is more than the 20 images of one pass" in caplog.text

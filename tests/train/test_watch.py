@@ -41,6 +41,15 @@ def test_no_hit_at_an_unchanged_loss_is_said_once(caplog: pytest.LogCaptureFixtu
     ]
 
 
+def test_a_loss_that_grows(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch(expected_loss=13.0)
+    watch.window(steps=20, accuracy=0.1, loss=21.0, embedding=SPREAD)
+    watch.window(steps=20, accuracy=0.1, loss=41.0, embedding=SPREAD)
+    assert caplog.text == ""
+    watch.window(steps=20, accuracy=0.1, loss=44.0, embedding=SPREAD)
+    assert "the loss has grown from 21.00 to 44.00: a smaller --lr" in caplog.text
+
+
 def test_a_coin_is_named_once_a_set(caplog: pytest.LogCaptureFixture) -> None:
     watch = Watch()
     for name in ("lfw", "lfw", "agedb_30"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from torch import Tensor
 
 from mxface.cpus import usable_cpus
@@ -13,7 +14,7 @@ from mxface.eval.protocol import NUM_FOLDS, PairSet, load_pair_set
 from mxface.formats.dataset_property import read_property
 from mxface.loaders import RecordDataset, TrainLoader
 from mxface.losses.triplet_mining import MiningConfig, TripletBags
-from mxface.recognition.config import DataConfig, RunConfig
+from mxface.recognition.config import DataConfig, LossConfig, RunConfig
 from mxface.recognition.session import Session
 from mxface.train.checkpoint import ALWAYS, NEVER
 from mxface.train.learner import Trainee
@@ -48,12 +49,7 @@ def build_batches(run: RunConfig, learner: Trainee, session: Session) -> tuple[B
 def build_rounds(run: RunConfig, loader: TrainLoader, learner: Trainee, session: Session) -> TripletRounds:
     """Rounds of triplets, mined by `learner` from the images that `loader` has."""
     loss, dataset, size = run.loss, loader.dataset, run.train.batch_size
-    bags = TripletBags(
-        dataset.labels,
-        images_per_identity=loss.images_per_identity,
-        bag_size=loss.triplet_bag_size,
-        seed=run.train.seed,
-    )
+    bags = build_bags(dataset, loss, seed=run.train.seed)
     session.say("images_per_identity", loss.images_per_identity)
     session.say(len(dataset.images_per_identity()))
     session.say("triplet_seq", bags.images_per_pass)
@@ -75,6 +71,21 @@ def build_rounds(run: RunConfig, loader: TrainLoader, learner: Trainee, session:
         damaged_limit=run.max_damaged,
     )
     return TripletRounds(loader, plain, learner, bags, mining, say=session.say)
+
+
+def build_bags(dataset: RecordDataset, loss: LossConfig, *, seed: int) -> TripletBags:
+    """Bags of `triplet_bag_size` images, or of all that a pass over a small data set has."""
+    in_a_pass = int(np.minimum(dataset.images_per_identity(), loss.images_per_identity).sum())
+    size = loss.triplet_bag_size
+    if size > in_a_pass > 0:
+        log.warning(
+            "triplet_bag_size %d is more than the %d images of one pass over the people: bags of %d",
+            size,
+            in_a_pass,
+            in_a_pass,
+        )
+        size = in_a_pass
+    return TripletBags(dataset.labels, images_per_identity=loss.images_per_identity, bag_size=size, seed=seed)
 
 
 def build_loader(run: RunConfig, session: Session) -> TrainLoader:

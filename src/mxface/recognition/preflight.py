@@ -78,6 +78,7 @@ def pre_flight(
             expected_loss=expected_loss,
             loss_spread=loss_spread,
             overlaps=find_overlaps(dataset, pair_sets, threads=run.threads or usable_cpus()),
+            is_mined=run.loss.is_triplet,
         )
 
     flight = session.ranks.on_main(look)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mxface.cli import setup_logging
+from mxface.errors import ConfigError
 from mxface.eval.protocol import PairSet
 from mxface.graph import Symbol, load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
@@ -79,7 +80,7 @@ def train_as_rank(arguments: Arguments, place: Place) -> int:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.train.seed)
     say("prefix", run.prefix)
-    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    make_output_folder(run.prefix.parent)
     num_classes = find_num_classes(run.data, say=say)
     say("image_size", run.data.image_shape[:2])
     say("num_classes", num_classes)
@@ -94,6 +95,16 @@ def train_as_rank(arguments: Arguments, place: Place) -> int:
         return 0
     say(f"stopped by {stop.received.name}; --resume goes on from here")
     return 128 + stop.received
+
+
+def make_output_folder(folder: Path) -> None:
+    """Make it, or raise ConfigError before anything has been read."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(
+            f"{folder}: the output folder cannot be made ({exc.strerror}); choose another --models-root (--prefix)"
+        ) from exc
 
 
 def train(run: RunConfig, num_classes: int, session: Session) -> None:

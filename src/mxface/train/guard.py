@@ -101,7 +101,7 @@ class BadBatches:
         account = f"step {step}: {fault.what}. {self._describe(fault, batch)}"
         if self._on_nan == "stop":
             raise NonFiniteLossError(
-                f"{account} Stopped before the update, the last training state is good: --resume goes on from it. "
+                f"{account} Stopped before the update: --resume goes on from the last training state, if there is one. "
                 "A smaller --lr, --margin-warmup or --clip-grad usually helps; --on-nan skip passes such batches over"
             )
         if self._on_nan == "skip":

@@ -62,6 +62,8 @@ def find_overlaps(dataset: RecordDataset, pair_sets: Sequence[PairSet], *, threa
     if not pair_sets:
         return []
     numbers, labels, training = sample_thumbnails(dataset, threads)
+    if not len(numbers):
+        return []  # not one of them can be read: the loader will say so
     overlaps = []
     for pairs in pair_sets:
         found, twins = 0, set()

@@ -24,6 +24,8 @@ from mxface.train.schedule import StepSchedule
 
 REFERENCE_BATCH = 512
 """Of 2019's recipes: 8 GPUs with 64 or 4 with 128 images; a rate is compared at it, by the linear rule."""
+USUAL_RATE, MANY_TIMES = 0.1, 20
+"""2019's rate for so many images, and what is said to be far above it. The small recipe of sample_config.py has 17."""
 FEW_FOR_BATCHNORM = 8
 MANY_CLASSES = 1.1
 """So many times more classes than identities is said."""
@@ -72,6 +74,7 @@ class Preflight:
     expected_loss: float | None
     loss_spread: float
     overlaps: Sequence[Overlap]
+    is_mined: bool = False  # triplets, whose epochs are as long as what is found
 
     @property
     def rank_batch_size(self) -> int:
@@ -116,13 +119,18 @@ class Preflight:
 
     def _rate_text(self) -> str:
         lr, momentum = self.config.lr, self.config.mom
-        per_reference = lr * REFERENCE_BATCH / self.config.batch_size
         return (
             f"{lr:g} with momentum {momentum:g} (in the long run {lr / (1 - momentum):.3g}); "
-            f"{per_reference:.3g} for {REFERENCE_BATCH} images"
+            f"{self._reference_rate:.3g} for {REFERENCE_BATCH} images"
         )
 
+    @property
+    def _reference_rate(self) -> float:
+        return self.config.lr * REFERENCE_BATCH / self.config.batch_size
+
     def _epochs_text(self) -> str:
+        if self.is_mined:
+            return "rounds of mined triplets, each as long as what is found"
         steps = self.steps_per_epoch
         text = f"{steps} batches each"
         schedule = StepSchedule(self.config.lr, self.config.lr_steps)
@@ -172,6 +180,12 @@ class Preflight:
 
     def _schedule_warnings(self) -> list[str]:
         found = []
+        if self._reference_rate > MANY_TIMES * USUAL_RATE:
+            found.append(
+                f"--lr {self.config.lr:g} for a batch of {self.config.batch_size} is as {self._reference_rate:.3g} for "
+                f"{REFERENCE_BATCH} images, {self._reference_rate / USUAL_RATE:.3g} times the rate of 2019's recipes: "
+                f"{USUAL_RATE * self.config.batch_size / REFERENCE_BATCH:.1g} would be theirs"
+            )
         late = [step for step in self.config.lr_steps if 0 < self.config.max_steps < step]
         if 0 < len(late) < len(self.config.lr_steps):  # all of them: a short run at one rate, as the table says
             found.append(

@@ -13,6 +13,7 @@ FIRST_LOSS_TOLERANCE, FIRST_LOSS_DEVIATIONS = 0.2, 3
 STEPS_WITHOUT_A_HIT = 2000
 """So many batches without one right answer, at an unchanged loss, are a sign; arcface has hundreds on large data."""
 UNCHANGED_LOSS = 0.95
+GROWN_LOSS = 2.0
 CHANCE, NEAR_CHANCE = 0.5, 0.02
 SAME_DIRECTION = 0.99
 SMALLEST_NORM, LARGEST_NORM = 1e-3, 1e4
@@ -53,6 +54,13 @@ class Watch:
                 "no hit",
                 f"accuracy is 0 over {self._steps_without_a_hit} batches, and the loss {loss:.2f} is where it began "
                 f"({self._first_loss:.2f}): do the labels belong to the pictures? Else another --lr or --margin-warmup",
+            )
+        start = max(self._first_loss, self._expected_loss or 0.0)
+        if loss > GROWN_LOSS * start:
+            self._say(
+                "grown",
+                f"the loss has grown from {start:.2f} to {loss:.2f}: a smaller --lr, --clip-grad or --margin-warmup "
+                "usually helps",
             )
         self._look_at(embedding.detach().float())
 
