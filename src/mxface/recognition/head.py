@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,8 @@ from mxface.losses.threshold import ThresholdMargin
 from mxface.losses.triplet import TripletHead, TripletKind
 from mxface.ranks import Ranks
 from mxface.recognition.config import LossConfig, RunConfig
+
+log = logging.getLogger(__name__)
 
 Rule = Callable[[LossConfig], MarginRule]
 
@@ -38,6 +41,8 @@ def build_head(run: RunConfig, num_classes: int, ranks: Ranks) -> SoftmaxHead | 
     """The head of this rank at its start."""
     loss, train = run.loss, run.train
     if loss.is_triplet:
+        if train.head_dtype != "float32":
+            log.warning("--head-dtype %s has no effect: a triplet loss has no class centres", train.head_dtype)
         kind: TripletKind = "triplet" if loss.loss_name == "triplet" else "atriplet"
         return TripletHead(alpha=loss.triplet_alpha, kind=kind, ranks=ranks)
     make_rule = RULES.get(loss.loss_name)
