@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def test_a_small_damaged_set_by_all_ways(
     assert report["enough"] is False
     assert report["flag"] in [entry["flag"] for entry in report["rates"][3:]]
     assert "1 of 5 images are damaged and were passed over" in caplog.text
+    assert logging.getLogger("mxface.loaders").level == logging.NOTSET  # of whoever called
 
 
 def test_the_table_ends_with_the_sentence(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

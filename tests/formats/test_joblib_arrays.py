@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.joblib_file import FLOAT32, HEADER, pickled, stored, wrapped
 
@@ -76,6 +76,7 @@ def test_code_in_a_pickle_is_refused_by_name() -> None:
         read_joblib_arrays(stored(b"cos\nsystem\n(\x8c\x04echotR."), "x.lz4")
 
 
+@settings(deadline=None)  # a busy machine is no defect
 @given(st.data())
 def test_damaged_bytes_raise_nothing_but_format_errors(data: st.DataObject) -> None:
     good = bytearray(stored(pickled(wrapped(A, padding=3), wrapped(B))))

@@ -199,7 +199,7 @@ def test_signals_to_the_whole_group_are_the_loaders_affair(path: Path) -> None:
     for _ in range(50):
         assert worker_pids(running) == pids
     os.killpg(running.pid, signal.SIGINT)
-    _, errors = running.communicate(timeout=30)
+    _, errors = running.communicate(timeout=120)
     assert (running.returncode, errors) == (130, "-c: interrupted\n")
     wait_until_gone(pids)
 
@@ -210,7 +210,7 @@ def test_workers_end_where_the_command_is_killed(path: Path) -> None:
     pids = worker_pids(running)
     assert all(is_running(pid) for pid in pids)
     running.kill()
-    _, errors = running.communicate(timeout=30)
+    _, errors = running.communicate(timeout=120)
     wait_until_gone(pids)
     assert errors == ""
 

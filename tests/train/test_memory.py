@@ -170,3 +170,12 @@ def test_a_gpu_takes_what_was_foretold() -> None:
     for step in (1, 2):
         learner.train_batch(batch, step=step, lr=0.01, check=lambda output: None)
     assert forecast.total == pytest.approx(peak_bytes(device), rel=0.15)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's VmHWM")
+def test_the_peak_is_not_the_parents() -> None:
+    held = np.ones(200_000_000, np.uint8)  # the kernel hands a parent's maximum on to whom it starts
+    program = "from mxface.train.memory import peak_resident_bytes; import os; print(peak_resident_bytes())"
+    here = peak_resident_bytes()
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < here - held.nbytes // 2

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -86,14 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(f"--cpus {args.cpus}: must be a number of cores, or 0 for all")
     if args.need < 0:
         raise ConfigError(f"--need {args.need}: must be images a second, or 0 for no such question")
-    logging.getLogger("mxface.loaders").setLevel(logging.ERROR)  # damage is counted here, by every loader anew
     path = args.data_dir / "train.rec"
     if not path.is_file():
         raise DataError(f"{path}: no such file; pack images with src/data/face2rec2.py, or name another --data-dir")
     cpus = args.cpus or usable_cpus()
     if (load := os.getloadavg()[0]) > cpus / 2:
         logger.warning("load average %.1f on %d cores: the figures are of what other programs leave", load, cpus)
-    with logging_redirect_tqdm():
+    with logging_redirect_tqdm(), without_warnings("mxface.loaders"):  # damage is counted here, by every loader anew
         bench = Bench(path, args)
         rates = measure(bench, cpus)
     if bench.damaged:
@@ -108,6 +107,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_table(rates)
         print(verdict.sentence)
     return 0
+
+
+@contextmanager
+def without_warnings(name: str) -> Iterator[None]:
+    """While entered, the logger `name` tells errors only."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

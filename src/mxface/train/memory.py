@@ -190,6 +190,10 @@ def resident_bytes() -> int:
 
 def peak_resident_bytes() -> int:
     """The most that this process has held."""
+    found = _kibibytes(STATUS, "VmHWM")
+    if found is not None:
+        return found
+    # counts what the parent held when it started this process, too
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024
 
