@@ -30,6 +30,7 @@ from mxface.loaders import RecordDataset, TrainLoader
 def main(argv=None):
     path, workers = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda number, frame: print("SIGTERM", flush=True))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     loader = TrainLoader(RecordDataset(path), batch_size=4, workers=int(workers), damaged_limit=1.0)
     for epoch in range(10**6):
         for batch in loader.epoch(epoch):
