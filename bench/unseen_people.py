@@ -259,8 +259,8 @@ def all_batches(loader: Any) -> Iterator[Any]:
 # ----------------------------------------------------------------------------------------------- judgement
 
 
-def judge(folder: Path) -> None:
-    """Accuracy of every saved model with the mirrored picture, into the sides' files; then the picture."""
+def judge(folder: Path, every: int) -> None:
+    """Accuracy of every such saved model, counted from the last, with the mirrored picture; then the picture."""
     from mxface.eval.protocol import load_pair_set, pixel_embedder, verify
     from mxface.runtime import choose_device, load_predictor, make_embedder
 
@@ -273,14 +273,15 @@ def judge(folder: Path) -> None:
         if not path.is_file():
             continue
         curves[side] = curve = json.loads(path.read_text())
-        for model in curve["models"]:
+        for model in curve["models"][::-every]:
             if "accuracy" not in model:
                 predictor = load_predictor(
                     curve["prefix"], model["number"], outputs=["fc1_output"], device=choose_device(-1)
                 )
                 model["accuracy"] = verify(make_embedder(predictor, output="fc1_output"), pairs).acc2
                 path.write_text(json.dumps(curve, indent=1))
-            print(f"{side:<7} {minutes(model):5.1f} min {model['images']:>7} images  {model['accuracy']:.4f}")
+            line = f"{side:<7} {minutes(model):5.1f} min {model['images']:>7} images  {model['accuracy']:.4f}"
+            print(line, flush=True)
     draw(curves, pixels)
 
 
@@ -299,7 +300,8 @@ def draw(curves: dict[str, Any], pixels: float) -> None:
     for side, curve in curves.items():
         last = curve["models"][-1]
         label = f"{NAMES[side]}: {last['images']:,} images seen in {minutes(last):.0f} min"
-        x, y = [minutes(model) for model in curve["models"]], [model["accuracy"] for model in curve["models"]]
+        judged = [model for model in curve["models"] if "accuracy" in model]
+        x, y = [minutes(model) for model in judged], [model["accuracy"] for model in judged]
         axes.plot(x, y, marker="o", markersize=3, color=COLOURS[side], label=label)
     axes.axhline(pixels, linestyle=":", color="black", label="plain pixels, no training")
     axes.set(xlabel="training time on 2 CPU cores (CPU minutes / 2)", ylabel="accuracy on pairs of unseen people")
@@ -318,14 +320,18 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="working folder: data, models, times")
     parser.add_argument("--side", required=True, choices=["prepare", *NAMES, "judge", "mxnet-worker"])
     parser.add_argument("--minutes", type=float, default=20, help="training time on two cores")
-    parser.add_argument("--every", type=int, help="batches between saved models (default: about 20 models in 20 min)")
+    parser.add_argument(
+        "--every",
+        type=int,
+        help="batches between saved models (default: about 20 models in 20 min); judge: judge one model in so many",
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads that train, out of the same CPU seconds")
     args = parser.parse_args()
     folder, budget_s = args.folder.resolve(), args.minutes * 60 * CORES
     if args.side == "prepare":
         prepare(folder)
     elif args.side == "judge":
-        judge(folder)
+        judge(folder, args.every or 1)
     elif args.side == "mxnet-worker":
         mxnet_worker(folder, args.every, budget_s, args.threads)
     else:
