@@ -240,6 +240,7 @@ def mxnet_worker(folder: Path, every: int, budget_s: float, threads: int) -> Non
         if step % 20 == 0:
             print(f"step {step} lossvalue={sum(losses[-20:]) / 20:.6f}", file=sys.stderr, flush=True)
         if step % every == 0:
+            mx.nd.waitall()  # BatchNorm's backward writes the moving statistics unseen by get_params
             arguments, states = module.get_params()
             kept = {name: arguments[name] for name in embedding.list_arguments() if name in arguments}
             mx.model.save_checkpoint(str(folder / "mxnet" / "model"), step // every, embedding, kept, states)
