@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import REPOSITORY
+from learners import endless_config, start_params
 
 PICTURE = REPOSITORY / "docs" / "pictures" / "bf16-parity.png"
 STEPS, BATCH_SIZE, LR, MOMENTUM, WD = 300, 32, 0.1, 0.9, 0.0005
@@ -67,9 +68,7 @@ def train(run: Run, records: Path, num_classes: int, side: int, device: str, ste
     from mxface.loaders import RecordDataset, TrainLoader
     from mxface.losses import HeadConfig, SoftmaxHead
     from mxface.symbols import get_symbol
-    from mxface.train.config import TrainConfig
     from mxface.train.guard import require_finite_loss
-    from mxface.train.initializer import init_params
     from mxface.train.learner import Learner
 
     loader = TrainLoader(
@@ -83,27 +82,18 @@ def train(run: Run, records: Path, num_classes: int, side: int, device: str, ste
         net_output="GDC" if side == 112 else "E",
         net_blocks=BLOCKS_OF_Y1,
     )
-    arguments, _, states = embedding.infer_shape(data=(1, 3, side, side))
-    shapes = {name: shape for name, shape in {**arguments, **states}.items() if name != "data"}
     rng = np.random.default_rng(run.seed)
-    params = init_params(embedding, shapes, "fmobilefacenet", rng)
+    params = start_params(embedding, "fmobilefacenet", rng, side)
     if run.nudge:
         for name, value in params.items():
             params[name] = value * (1 + np.float32(run.nudge) * rng.standard_normal(value.shape, np.float32))
-    config = TrainConfig(
+    config = endless_config(
         batch_size=BATCH_SIZE,
         lr=LR,
-        lr_steps=(10**9,),
         wd=WD,
         mom=MOMENTUM,
-        frequent=20,
-        verbose=10**9,
-        state_steps=0,
-        ckpt=0,
-        max_steps=0,
         seed=run.seed,
         dtype=run.dtype,
-        wd_scope="all",
         head_dtype=run.head_dtype,
     )
     head = SoftmaxHead(

@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from learners import endless_config, start_params
 from mxface.loaders import Batch
 from mxface.losses import HeadConfig, SoftmaxHead
 from mxface.symbols import get_symbol
-from mxface.train.config import TrainConfig
 from mxface.train.guard import require_finite_loss
-from mxface.train.initializer import init_params
 from mxface.train.learner import Learner
 
 LAYERS = {"r50": 50, "r100": 100}
@@ -36,31 +35,15 @@ PARTS = ("fetch", "forward", "head", "backward", "update")
 def make_learner(network: str, num_classes: int, args: argparse.Namespace, batch_size: int) -> Learner:
     """The product's learner, from random weights."""
     embedding = get_symbol("fresnet", num_layers=LAYERS[network], emb_size=512, net_output="E")
-    arguments, _, states = embedding.infer_shape(data=(1, 3, 112, 112))
-    shapes = {name: shape for name, shape in {**arguments, **states}.items() if name != "data"}
-    config = TrainConfig(
-        batch_size=batch_size,
-        lr=0.01,
-        lr_steps=(10**9,),
-        wd=0.0005,
-        mom=0.9,
-        frequent=20,
-        verbose=10**9,
-        state_steps=0,
-        ckpt=0,
-        max_steps=0,
-        seed=0,
-        dtype=args.dtype,
-        wd_scope="all",
-        head_dtype=args.head_dtype,
-        compile=args.compile,
+    config = endless_config(
+        batch_size=batch_size, lr=0.01, dtype=args.dtype, head_dtype=args.head_dtype, compile=args.compile
     )
     head = SoftmaxHead(
         HeadConfig(num_classes=num_classes, emb_size=512, m2=0.5),
         product_dtype=torch.bfloat16 if args.head_dtype == "bf16" else None,
         device="cuda",
     )
-    params = init_params(embedding, shapes, "fresnet", np.random.default_rng(0))
+    params = start_params(embedding, "fresnet", np.random.default_rng(0))
     return Learner(embedding, params, head, config, device=torch.device("cuda", 0))
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from harness import Side, compare, mxnet_python, print_table, ratio, serve
+from learners import endless_config, start_params
 
 TARGETS = {"float32": 4.0, "bf16": 6.0}
 MALLOC = {
@@ -39,45 +40,23 @@ def y1_embedding():  # type: ignore[no-untyped-def]
     return get_symbol("fmobilefacenet", emb_size=128, net_output="GDC", net_blocks=(1, 4, 6, 2))
 
 
-def start_params(embedding, rng: np.random.Generator) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
-    """The initial arguments and auxiliary states."""
-    from mxface.train.initializer import init_params
-
-    arguments, _, states = embedding.infer_shape(data=(1, 3, 112, 112))
-    shapes = {name: shape for name, shape in {**arguments, **states}.items() if name != "data"}
-    return init_params(embedding, shapes, "fmobilefacenet", rng)
-
-
 def mxface_step(dtype: str, batch_size: int, num_classes: int) -> Callable[[], int]:
     """The product's learner, as `train.loop.fit` drives it."""
     import torch
 
     from mxface.loaders import Batch
     from mxface.losses import HeadConfig, SoftmaxHead
-    from mxface.train.config import TrainConfig
     from mxface.train.guard import require_finite_loss
     from mxface.train.learner import Learner
     from mxface.train.metrics import AccMetric, LossValueMetric
 
     rng = np.random.default_rng(0)
     embedding = y1_embedding()
-    config = TrainConfig(
-        batch_size=batch_size,
-        lr=LR,
-        lr_steps=(10**9,),
-        wd=WD,
-        mom=MOMENTUM,
-        frequent=20,
-        verbose=10**9,
-        state_steps=0,
-        ckpt=0,
-        max_steps=0,
-        seed=0,
-        dtype=dtype,
-        wd_scope="all",
-    )
+    config = endless_config(batch_size=batch_size, lr=LR, wd=WD, mom=MOMENTUM, dtype=dtype)
     head = SoftmaxHead(HeadConfig(num_classes=num_classes, emb_size=128, m2=0.5))
-    learner = Learner(embedding, start_params(embedding, rng), head, config, device=torch.device("cpu"))
+    learner = Learner(
+        embedding, start_params(embedding, "fmobilefacenet", rng), head, config, device=torch.device("cpu")
+    )
     batch = Batch(
         rng.integers(0, 256, (batch_size, 112, 112, 3), np.uint8),
         rng.integers(0, num_classes, batch_size, np.int64),
@@ -116,7 +95,7 @@ def mxnet_step(batch_size: int, num_classes: int) -> Callable[[], int]:
         mx.sym.load_json(whole.tojson()), data_names=["data"], label_names=["softmax_label"], context=mx.cpu()
     )
     module.bind([("data", (batch_size, 3, 112, 112))], [("softmax_label", (batch_size,))])
-    values = start_params(embedding, rng)
+    values = start_params(embedding, "fmobilefacenet", rng)
     states = set(embedding.list_auxiliary_states())
     arguments = {name: mx.nd.array(value) for name, value in values.items() if name not in states}
     arguments["fc7_weight"] = mx.nd.array(rng.normal(0, 0.01, (num_classes, 128)).astype(np.float32))

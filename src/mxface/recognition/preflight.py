@@ -21,7 +21,6 @@ from mxface.train.overlap import find_overlaps
 from mxface.train.preflight import (
     Identities,
     Preflight,
-    network_flops,
     require_batchnorm_can_learn,
     require_labels_in_range,
 )
@@ -39,10 +38,13 @@ def pre_flight(
     num_classes: int,
     pair_sets: Sequence[PairSet],
     *,
+    flops: int,
     process_bytes: int,
     step: int,
 ) -> Preflight:
-    """Say the table and the warnings; `step` batches are behind a resumed run. All ranks call, the main one looks.
+    """Say the table and the warnings. All ranks call, the main one looks.
+
+    `flops` are of one image, `step` batches lie behind a resumed run.
 
     Raises ConfigError and DataError, on every rank, for what cannot be trained.
     """
@@ -72,7 +74,7 @@ def pre_flight(
             ranks=len(session.contexts) or session.ranks.count,
             num_classes=num_classes,
             parameters=sum(int(np.prod(shape)) for name, shape in arguments.items() if name != "data"),
-            flops=network_flops(embedding, run.data.image_shape),
+            flops=flops,
             identities=Identities.of(dataset),
             memory=memory,
             expected_loss=expected_loss,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,70 +48,18 @@ NETWORKS: Mapping[str, tuple[str, bool]] = {
 NEVER = 10**9  # a batch that no run reaches
 LR_STEPS_BATCH = 512  # the batch that the default --lr-steps are counted in
 
-LossSettings = Callable[[argparse.Namespace], dict[str, Any]]
-
-
-def softmax(flags: argparse.Namespace) -> dict[str, Any]:
-    """Type 0."""
-    return {"loss_name": "softmax", "fc7_no_bias": flags.fc7_no_bias}
-
-
-def cosface(flags: argparse.Namespace) -> dict[str, Any]:
-    """Type 2: the target's logit loses s * m."""
-    return {"loss_name": "margin_softmax", "loss_s": flags.margin_s, "loss_m3": flags.margin_m}
-
-
-def arcface(flags: argparse.Namespace) -> dict[str, Any]:
-    """Type 4: ArcFace with a way out beyond pi - m, or from 90 degrees on."""
-    return {
-        "loss_name": "threshold_margin",
-        "loss_s": flags.margin_s,
-        "loss_m2": flags.margin_m,
-        "loss_easy_margin": bool(flags.easy_margin),
-    }
-
-
-def combined(flags: argparse.Namespace) -> dict[str, Any]:
-    """Type 5."""
-    return {
-        "loss_name": "margin_softmax",
-        "loss_s": flags.margin_s,
-        "loss_m1": flags.margin_a,
-        "loss_m2": flags.margin_m,
-        "loss_m3": flags.margin_b,
-    }
-
-
-def intra(flags: argparse.Namespace) -> dict[str, Any]:
-    """Type 6: ArcFace, and the angle to the own centre."""
-    return {
-        "loss_name": "intra",
-        "loss_s": flags.margin_s,
-        "loss_m2": flags.margin_m,
-        "loss_intra_weight": flags.margin_b,
-    }
-
-
-def inter(flags: argparse.Namespace) -> dict[str, Any]:
-    """Type 7: ArcFace, and centres that push one another away."""
-    return {
-        "loss_name": "inter",
-        "loss_s": flags.margin_s,
-        "loss_m2": flags.margin_m,
-        "loss_inter_weight": flags.margin_b,
-    }
-
-
-LOSS_TYPES: Mapping[int, LossSettings] = {0: softmax, 2: cosface, 4: arcface, 5: combined, 6: intra, 7: inter}
-LOSS_FLAGS: Mapping[str, Sequence[int]] = {
-    "fc7_no_bias": (0,),
-    "margin_s": (2, 4, 5, 6, 7),
-    "margin_m": (2, 4, 5, 6, 7),
-    "margin_a": (5,),
-    "margin_b": (5, 6, 7),
-    "easy_margin": (4,),
+LOSS_TYPES: Mapping[int, tuple[str, Mapping[str, str]]] = {
+    0: ("softmax", {"fc7_no_bias": "fc7_no_bias"}),
+    2: ("margin_softmax", {"loss_s": "margin_s", "loss_m3": "margin_m"}),
+    4: ("threshold_margin", {"loss_s": "margin_s", "loss_m2": "margin_m", "loss_easy_margin": "easy_margin"}),
+    5: (
+        "margin_softmax",
+        {"loss_s": "margin_s", "loss_m1": "margin_a", "loss_m2": "margin_m", "loss_m3": "margin_b"},
+    ),
+    6: ("intra", {"loss_s": "margin_s", "loss_m2": "margin_m", "loss_intra_weight": "margin_b"}),
+    7: ("inter", {"loss_s": "margin_s", "loss_m2": "margin_m", "loss_inter_weight": "margin_b"}),
 }
-"""The loss types that read each flag."""
+"""By `--loss-type`: today's loss_name, and which flag sets each of its keys."""
 LSOFTMAX_FLAGS = ("margin", "beta", "beta_min", "gamma", "power", "scale")  # only loss type 1 read them
 
 
@@ -148,14 +96,16 @@ def parse_softmax_arguments(argv: Sequence[str] | None, *, description: str) -> 
             else "there is no such loss"
         )
         raise ConfigError(f"--loss-type {flags.loss_type}: {reason}; choose one of {', '.join(map(str, LOSS_TYPES))}")
-    others = [name for name, types in LOSS_FLAGS.items() if flags.loss_type not in types]
-    given = [name for name in (*others, *LSOFTMAX_FLAGS) if getattr(flags, name) != parser.get_default(name)]
+    loss_name, read = LOSS_TYPES[flags.loss_type]
+    of_others = {name for _, names in LOSS_TYPES.values() for name in names.values()} - set(read.values())
+    idle = (*sorted(of_others), *LSOFTMAX_FLAGS)
+    given = [name for name in idle if getattr(flags, name) != parser.get_default(name)]
     if given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         log.warning("%s: no effect with --loss-type %d", names, flags.loss_type)
-    settings = LOSS_TYPES[flags.loss_type](flags)
+    settings: dict[str, Any] = {key: getattr(flags, name) for key, name in read.items()}
     multipliers = {"fc7_lr_mult": flags.fc7_lr_mult, "fc7_wd_mult": flags.fc7_wd_mult}
-    loss_config = LossConfig(ce_loss=flags.ce_loss, **multipliers, **settings)
+    loss_config = LossConfig(loss_name=loss_name, ce_loss=flags.ce_loss, **multipliers, **settings)
     warn_idle_multipliers(flags, loss_config)
     machine = machine_settings(flags)
     steps = _softmax_lr_steps(flags, _per_batch_size(flags) * machine["ranks"])

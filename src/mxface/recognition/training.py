@@ -116,9 +116,10 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
         embedding = build_embedding(run)
         whole = add_head(embedding, run, num_classes, devices=len(session.contexts) or run.ranks)
         learner = start_learner(run, embedding, whole, num_classes, session)
+        height, width, channels = run.data.image_shape
+        flops = count_flops(embedding, data=(1, channels, height, width))
         if run.count_flops:
-            height, width, channels = run.data.image_shape
-            say("Network FLOPs:", flops_text(count_flops(embedding, data=(1, channels, height, width))))
+            say("Network FLOPs:", flops_text(flops))
         loader, place = build_batches(run, learner, session)
         stack.enter_context(contextlib.closing(loader))
         pair_sets = load_pair_sets(run.data, say=say)
@@ -141,6 +142,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
             embedding,
             num_classes,
             pair_sets,
+            flops=flops,
             process_bytes=process_bytes,
             step=progress.step,
         )

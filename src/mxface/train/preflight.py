@@ -15,7 +15,7 @@ import numpy as np
 
 from mxface.errors import ConfigError, DataError
 from mxface.graph import Symbol
-from mxface.graph.flops import count_flops, flops_text
+from mxface.graph.flops import flops_text
 from mxface.loaders import RecordDataset
 from mxface.train.config import TrainConfig
 from mxface.train.memory import MemoryForecast
@@ -240,9 +240,3 @@ def require_batchnorm_can_learn(embedding: Symbol, rank_batch_size: int, image_s
                 f"one image a rank: BatchNorm {head.node.name} would normalise single values, and give the same for "
                 "every image; --per-batch-size 2 or more"
             )
-
-
-def network_flops(embedding: Symbol, image_shape: Sequence[int]) -> int:
-    """Of one image."""
-    height, width, channels = image_shape
-    return count_flops(embedding, data=(1, channels, height, width))
