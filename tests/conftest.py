@@ -4,18 +4,38 @@
 numbers and real models. A test that needs them takes the fixture `oracle` or `assets` and is skipped, saying so, where
 they are not. `slow` tests run only with `--slow` (`make test-all`); `mxnet` tests only where MXNet can be imported;
 `gpu` tests only with CUDA.
+
+Nothing is left to chance: a test draws the same numbers on every run, after whatever other tests, and no example of
+Hypothesis is timed. `--hypothesis-profile=explore` draws other examples each time.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import random
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.support import ASSETS, ORACLE
 
 os.environ.setdefault("MXNET_SUBGRAPH_BACKEND", "NONE")
+
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeat", settings.get_profile("explore"), derandomize=True)
+settings.load_profile("repeat")
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Every test begins with the same random generators."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

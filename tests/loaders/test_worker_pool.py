@@ -7,34 +7,38 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.loaders.test_train_loader import AUGMENTATIONS, COUNTS, damaged_dataset, equal
+from tests.support.processes import PATIENCE_S, is_running, needs_proc, wait_until_gone
 from tests.support.records import pack_people
 
 from mxface.errors import ConfigError, DataError
 from mxface.loaders import RecordDataset, TrainLoader, worker_pool
 from mxface.loaders.epoch import epoch_order
 
-# A command that draws batches for ever from a data set of its argument, and says each.
+# A command that draws batches for ever from a data set of its argument, and says each; and each SIGTERM, between two
+# of them: a handler that printed would do so in the midst of another print.
 COMMAND = """
-import os, signal, sys
+import signal, sys
 from mxface.cli import command
 from mxface.loaders import RecordDataset, TrainLoader
 
 @command
 def main(argv=None):
     path, workers = sys.argv[1:]
-    signal.signal(signal.SIGTERM, lambda number, frame: print("SIGTERM", flush=True))
+    received = []
+    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     loader = TrainLoader(RecordDataset(path), batch_size=4, workers=int(workers), damaged_limit=1.0)
     for epoch in range(10**6):
         for batch in loader.epoch(epoch):
             print("batch", *loader._pool.pids if loader.workers else (), flush=True)
+            while received:
+                print(signal.Signals(received.pop()).name, flush=True)
 
 if __name__ == "__main__":
     sys.exit(main())
@@ -95,7 +99,7 @@ def loader(path: Path) -> Iterator[TrainLoader]:
 
 
 def pids(loader: TrainLoader) -> list[int]:
-    """Of a loader that has given a batch."""
+    """Of a loader that has given a batch. The first worker made it; the others may still be starting."""
     assert loader._pool is not None
     return loader._pool.pids
 
@@ -114,7 +118,24 @@ def test_a_killed_worker_is_an_error_not_a_hang(loader: TrainLoader) -> None:
 
 def test_a_worker_that_cannot_start_is_an_error(loader: TrainLoader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_pool, "START", "raise SystemExit(3)")
-    with pytest.raises(DataError, match=r"decoding process 1 of 2 \(pid \d+\) ended with status 3 .*--workers 0"):
+    with pytest.raises(DataError, match=r"decoding process [12] of 2 \(pid \d+\) ended with status 3 .*--workers 0"):
+        list(loader.epoch(0))
+
+
+def test_a_worker_that_ends_while_others_are_started_is_counted_among_them(
+    loader: TrainLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pipe breaks before its settings are in it."""
+    start = worker_pool.start_worker
+
+    def start_and_wait(files: Sequence[int]) -> subprocess.Popen[str]:
+        worker = start(files)
+        worker.wait()
+        return worker
+
+    monkeypatch.setattr(worker_pool, "START", "raise SystemExit(3)")
+    monkeypatch.setattr(worker_pool, "start_worker", start_and_wait)
+    with pytest.raises(DataError, match=r"decoding process 1 of 2 \(pid \d+\) ended with status 3"):
         list(loader.epoch(0))
 
 
@@ -127,12 +148,13 @@ def test_too_little_memory_is_an_error(loader: TrainLoader, monkeypatch: pytest.
         next(loader.epoch(0))
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc to look into a process")
+@needs_proc
 def test_workers_load_no_torch_and_end_with_their_loader(loader: TrainLoader) -> None:
     if importlib.util.find_spec("torch"):
         import torch  # noqa: F401  what a training process has
-    next(loader.epoch(0))
+    list(loader.epoch(0))  # a part of it made by each: they have loaded whatever they need
     workers = pids(loader)
+    assert len(workers) == 2
     for pid in workers:
         libraries = Path(f"/proc/{pid}/maps").read_text()
         assert "simplejpeg" in libraries
@@ -167,26 +189,6 @@ def worker_pids(running: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in pids]
 
 
-def wait_until_gone(pids: list[int]) -> None:
-    """Fails after 20 s."""
-    deadline = time.monotonic() + 20
-    for pid in pids:
-        while is_running(pid):
-            assert time.monotonic() < deadline, f"process {pid} is still there"
-            time.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is such a process, dead ones that nobody waited for left out."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to look into a process")
-
-
 @needs_proc
 def test_signals_to_the_whole_group_are_the_loaders_affair(path: Path) -> None:
     """SIGTERM, caught by the command, leaves the workers at work; Ctrl-C ends everything, with one word."""
@@ -200,7 +202,7 @@ def test_signals_to_the_whole_group_are_the_loaders_affair(path: Path) -> None:
     for _ in range(50):
         assert worker_pids(running) == pids
     os.killpg(running.pid, signal.SIGINT)
-    _, errors = running.communicate(timeout=120)
+    _, errors = running.communicate(timeout=PATIENCE_S)
     assert (running.returncode, errors) == (130, "-c: interrupted\n")
     wait_until_gone(pids)
 
@@ -211,7 +213,7 @@ def test_workers_end_where_the_command_is_killed(path: Path) -> None:
     pids = worker_pids(running)
     assert all(is_running(pid) for pid in pids)
     running.kill()
-    _, errors = running.communicate(timeout=120)
+    _, errors = running.communicate(timeout=PATIENCE_S)
     wait_until_gone(pids)
     assert errors == ""
 
@@ -223,7 +225,7 @@ def test_a_file_cut_short_under_a_run_is_a_sentence(tmp_path: Path, workers: int
     running = start_command(path, workers)
     worker_pids(running)
     os.truncate(path, size // 2)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 1
     assert errors == (
         f"-c: error: {path}: was cut short while it was read: it has {size // 2} bytes now; put the whole file back "

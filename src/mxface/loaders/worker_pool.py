@@ -73,8 +73,9 @@ class WorkerPool:
             self._pending: deque[Task] = deque()
             self._processes: list[subprocess.Popen[str]] = []
             self.close = weakref.finalize(self, stop_workers, self._processes)
-            for worker in range(num_workers):
+            for _ in range(num_workers):
                 self._processes.append(start_worker((memory, maker.images.file)))
+            for worker in range(num_workers):  # when all are there: an error counts them
                 self._tell(worker, asdict(settings))
         finally:
             os.close(memory)
