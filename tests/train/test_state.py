@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from mxface.errors import ConfigError, FormatError
-from mxface.train import state_files
+from mxface.train import state, state_files
 from mxface.train.state import StateFolder, read_state
 
 
@@ -109,6 +109,22 @@ def test_states_keep_their_order_when_copied(tmp_path: Path) -> None:
     for path in tmp_path.glob("step-*/.metadata"):
         os.utime(path, (0, 0 if path.parent.name == "step-00000020" else 1))
     assert [path.name for path in folder.list_states()] == ["step-00000010", "step-00000020"]
+
+
+def test_a_state_that_a_run_drops_while_they_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StateFolder(tmp_path)
+    for step in (10, 20):
+        folder.save(tensors(step), step=step)
+    number_of = state._number
+
+    def dropped_meanwhile(path: Path) -> int:
+        number = number_of(path)
+        if path.name == "step-00000010":
+            path.rename(tmp_path / ".step-00000010.old.tmp")
+        return number
+
+    monkeypatch.setattr(state, "_number", dropped_meanwhile)
+    assert [path.name for path in folder.list_states()] == ["step-00000020"]
 
 
 def test_a_damaged_newest_state_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,8 +61,12 @@ class StateFolder:
         return final
 
     def list_states(self) -> list[Path]:
-        """The complete states, oldest first: in the order of their saving, for a new run may begin again at step 1."""
-        return sorted((path for path in self.folder.glob("step-*") if (path / METADATA_FILE).is_file()), key=_order)
+        """The complete states, oldest first: in the order of their saving, for a new run may begin again at step 1.
+
+        A state that a run drops meanwhile may be among them, or not.
+        """
+        orders = {path: order for path in self.folder.glob("step-*") if (order := _order(path)) is not None}
+        return sorted(orders, key=orders.__getitem__)
 
     def load_newest(self, state: Mapping[str, Tensor], *, sharded: Mapping[str, int] = NOTHING) -> Path | None:
         """Fill the tensors of `state` in place from the newest whole state; None where there is no state.
@@ -94,7 +98,7 @@ class StateFolder:
     def _publish(self, temporary: Path, final: Path, step: int) -> None:
         """Give a state that is on the disk its name, and drop the oldest."""
         states = self.list_states()
-        number = 1 + (_order(states[-1])[0] if states else 0)
+        number = 1 + (_number(states[-1]) if states else 0)
         with atomic_write(temporary / SAVED_FILE, "w") as file:
             json.dump({"number": number, "step": step, "ranks": self._ranks.count}, file)
         sync_folder(temporary)
@@ -157,13 +161,21 @@ def _require_same_tensors(
         raise ConfigError(f"{path}: {name} is {difference}; resume with the flags and the config that wrote it")
 
 
-def _order(path: Path) -> tuple[int, int]:
-    """What states are sorted by: their number; states of earlier versions have none, and the time of writing counts."""
+def _order(path: Path) -> tuple[int, int] | None:
+    """What states are sorted by: their number, then the time of writing. None where no complete state is there."""
+    number = _number(path)
     try:
-        number = int(json.loads((path / SAVED_FILE).read_text())["number"])
+        return number, (path / METADATA_FILE).stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _number(state: Path) -> int:
+    """How many states the folder had seen with this one; 0 of those of earlier versions, which do not know."""
+    try:
+        return int(json.loads((state / SAVED_FILE).read_text())["number"])
     except (OSError, ValueError, KeyError, TypeError):
-        number = 0
-    return number, (path / METADATA_FILE).stat().st_mtime_ns
+        return 0
 
 
 def _set_aside(states: Iterable[Path]) -> None:
