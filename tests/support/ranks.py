@@ -27,21 +27,18 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from tests.support.processes import PATIENCE_S
 from torch import Tensor
 
 from mxface.ranks import Ranks
 
-TIMEOUT_S = 120.0
-
 Result = TypeVar("Result")
 
 
-def run_ranks(
-    function: Callable[..., Result], count: int, *arguments: Any, timeout_s: float = TIMEOUT_S
-) -> list[Result]:
+def run_ranks(function: Callable[..., Result], count: int, *arguments: Any) -> list[Result]:
     """`function(ranks, *arguments)` on `count` new processes that talk over gloo; the results in the order of ranks.
 
-    Raises AssertionError with the traceback of the first rank that failed, or when `timeout_s` has passed.
+    Raises AssertionError with the tracebacks of the ranks that failed, or when PATIENCE_S has passed.
     """
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -49,14 +46,14 @@ def run_ranks(
         for rank in range(count):
             receiver, sender = context.Pipe(duplex=False)
             process = context.Process(
-                target=_run_rank, args=(function, arguments, rank, count, Path(folder), sender, timeout_s), daemon=True
+                target=_run_rank, args=(function, arguments, rank, count, Path(folder), sender), daemon=True
             )
             process.start()
             sender.close()
             pipes.append(receiver)
             processes.append(process)
         try:
-            return _collect(pipes, timeout_s)
+            return _collect(pipes)
         finally:
             for process in processes:
                 if process.is_alive():
@@ -64,22 +61,29 @@ def run_ranks(
                 process.join()
 
 
-def _collect(pipes: list[multiprocessing.connection.Connection], timeout_s: float) -> list[Any]:
+def _collect(pipes: list[multiprocessing.connection.Connection]) -> list[Any]:
     results: dict[int, Any] = {}
-    deadline = time.monotonic() + timeout_s
+    failures: list[str] = []
+    deadline = time.monotonic() + PATIENCE_S
     while len(results) < len(pipes):
         waiting = [pipe for rank, pipe in enumerate(pipes) if rank not in results]
-        ready = multiprocessing.connection.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
+        # after one failure only those that have spoken before it: the one that failed first has, the others may hang
+        timeout = 0.0 if failures else max(0.0, deadline - time.monotonic())
+        ready = multiprocessing.connection.wait(waiting, timeout=timeout)
+        if failures and not ready:
+            break
         assert ready, (
-            f"ranks {[rank for rank in range(len(pipes)) if rank not in results]} did not end in {timeout_s} s"
+            f"ranks {[rank for rank in range(len(pipes)) if rank not in results]} did not end in {PATIENCE_S} s"
         )
         for pipe in ready:
             rank = pipes.index(pipe)  # type: ignore[arg-type]
             try:
                 failure, results[rank] = pickle.loads(pipes[rank].recv_bytes())
             except EOFError:
-                raise AssertionError(f"rank {rank} died without a word") from None
-            assert failure is None, f"rank {rank} failed:\n{failure}"
+                failure, results[rank] = "it died without a word", None
+            if failure is not None:
+                failures.append(f"rank {rank} failed:\n{failure}")
+    assert not failures, "\n".join(failures)
     return [results[rank] for rank in range(len(pipes))]
 
 
@@ -90,7 +94,6 @@ def _run_rank(
     count: int,
     folder: Path,
     sender: multiprocessing.connection.Connection,
-    timeout_s: float,
 ) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a container's name may not resolve
     torch.set_num_threads(1)
@@ -101,7 +104,7 @@ def _run_rank(
             init_method=(folder / "rendezvous").as_uri(),
             rank=rank,
             world_size=count,
-            timeout=timedelta(seconds=timeout_s),
+            timeout=timedelta(seconds=PATIENCE_S),
         )
         result = function(Ranks.current(), *arguments)
         dist.barrier()
@@ -118,7 +121,7 @@ class Meeting:
     """Where the threads of `run_threads` exchange tensors."""
 
     def __init__(self, count: int) -> None:
-        self._barrier = threading.Barrier(count, timeout=TIMEOUT_S)
+        self._barrier = threading.Barrier(count, timeout=PATIENCE_S)
         self._tensors: list[Tensor | None] = [None] * count
 
     def exchange(self, rank: int, tensor: Tensor) -> list[Tensor]:
@@ -142,6 +145,17 @@ class ThreadRanks(Ranks):
 
     def gather_rows(self, rows: Tensor) -> Tensor:
         return torch.cat(self.meeting.exchange(self.rank, rows))
+
+    def collect_rows(self, rows: Tensor) -> Tensor:
+        everyones = [part for part in self.meeting.exchange(self.rank, rows) if len(part)]
+        return torch.cat(everyones) if self.is_main else rows
+
+    def gather(self, value: Any) -> list[Any]:
+        packed = self.meeting.exchange(self.rank, torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8))
+        return [pickle.loads(part.numpy().tobytes()) for part in packed]
+
+    def _broadcast_value(self, value: Any) -> Any:
+        return self.gather(value)[0]
 
     def broadcast_(self, tensor: Tensor) -> Tensor:
         return tensor.copy_(self.meeting.exchange(self.rank, tensor)[0])

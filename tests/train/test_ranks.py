@@ -33,7 +33,6 @@ from mxface.train.process_group import require_agreement
 
 SINGLE = Ranks.single()
 NUM_CLASSES, BATCH_SIZE, STEPS = 7, 12, 3  # 7 classes: shards of 4 and 3; of 3, 3 and 1
-TIMEOUT_S = 300.0  # on a machine that is busy otherwise
 SPHERENET = "spherenet"  # without BatchNorm
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -208,12 +207,12 @@ def on_a_rank(ranks: Ranks) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def shown() -> list[dict[str, Any]]:
     """By three ranks; two of them show only that they are equal to one."""
-    return run_ranks(on_a_rank, 3, timeout_s=TIMEOUT_S)
+    return run_ranks(on_a_rank, 3)
 
 
 @pytest.fixture(scope="module")
 def shown_by_two() -> list[dict[str, Any]]:
-    return run_ranks(equal_to_one, 2, timeout_s=TIMEOUT_S)
+    return run_ranks(equal_to_one, 2)
 
 
 @pytest.mark.parametrize("network", [SPHERENET, "batchnorm"])
