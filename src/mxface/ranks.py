@@ -49,6 +49,12 @@ class Ranks:
         """Whether this is the process that writes and reports."""
         return self.rank == 0
 
+    def share(self, total: int) -> range:
+        """This rank's part of `total` things in a row; the first parts may be longer by one, the last ones empty."""
+        size, longer = divmod(total, self.count)
+        start = self.rank * size + min(self.rank, longer)
+        return range(start, start + size + (self.rank < longer))
+
     def gather_rows(self, rows: Tensor) -> Tensor:
         """(b, …) of every rank -> (count * b, …) on every rank, in the order of ranks; any dtype, b the same on all."""
         if self.count == 1:
@@ -78,6 +84,14 @@ class Ranks:
             if len(part):
                 dist.recv(part, src=rank)
         return whole
+
+    def gather(self, value: Result) -> list[Result]:
+        """The values of all ranks, which can be pickled, on every rank."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """`tensor` itself, now the sum over ranks."""
@@ -125,8 +139,7 @@ class Ranks:
                 outcome[0] = action()
             except Exception as exc:
                 outcome[1] = exc
-        dist.broadcast_object_list(outcome, src=0)
-        result, error = outcome
+        result, error = self._broadcast_value(outcome)
         if error is not None:
             raise error
         return cast(Result, result)
@@ -134,6 +147,11 @@ class Ranks:
     def barrier(self) -> None:
         """Wait for all ranks."""
         self.any(False)  # dist.barrier would go through NCCL, and choose a GPU by itself
+
+    def _broadcast_value(self, value: Result) -> Result:
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
 
     def _reduce_(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
         if self.count > 1:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.ranks import run_threads
 from torch import Tensor
 
 from mxface.errors import ConfigError, DataError, NoTripletsError
@@ -28,6 +29,7 @@ from mxface.losses.triplet_mining import (
     select_triplets,
     unit_rows,
 )
+from mxface.ranks import Ranks
 
 PEOPLE, IMAGES_EACH, EMB_SIZE = 20, 6, 8
 LABELS = np.repeat(np.arange(PEOPLE) * 3 + 1, IMAGES_EACH)  # not 0, 1, 2 …: identities may have been filtered
@@ -232,6 +234,19 @@ def test_rows_that_are_not_numbers_are_never_chosen() -> None:
     table[1:] = table[1]  # all but one alike
     with pytest.raises(DataError, match="the embedding has collapsed to one point"):
         mine(make_bags(), lambda positions: table[positions], MiningConfig(**CONFIG), first_bag=0)
+
+
+def test_the_main_rank_chooses_for_all() -> None:
+    """What the others embed may come from another processor: it must not count."""
+
+    def mine_on(ranks: Ranks) -> Mined:
+        embed, _ = embedder(lambda labels: embeddings(labels, seed=ranks.rank))
+        return mine(make_bags(), embed, MiningConfig(**CONFIG), first_bag=0, ranks=ranks)
+
+    expected, _ = run()
+    for mined in run_threads(mine_on, 3):
+        assert mined.order.tolist() == expected.order.tolist()
+        assert (mined.next_bag, mined.triplets) == (expected.next_bag, expected.triplets)
 
 
 def test_a_larger_batch_takes_more_bags() -> None:

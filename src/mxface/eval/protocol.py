@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -76,6 +76,14 @@ class VerificationResult:
     @property
     def std2(self) -> float:
         return self.flip.std
+
+
+class EmbeddedViews(NamedTuple):
+    """Raw embeddings (n, D) of n pictures as they are and mirrored, and the seconds that it took."""
+
+    plain: NDArray[Any]
+    mirrored: NDArray[Any]
+    seconds: float
 
 
 def load_pair_set(path: str | os.PathLike[str], image_size: tuple[int, int], *, say: Say = _log.info) -> PairSet:
@@ -144,37 +152,55 @@ def verify(
     Raises DataError where an embedding is not finite, or there are fewer pairs than folds; ConfigError for a batch
     size below 1.
     """
+    say("testing verification..")
+    views = embed_views(embed, pairs.images, batch_size=batch_size, name=pairs.name, progress=progress)
+    return judge_views(views, pairs, nrof_folds=nrof_folds, say=say)
+
+
+def embed_views(
+    embed: Embedder, images: Pictures, *, batch_size: int, name: str = "", progress: bool = False
+) -> EmbeddedViews:
+    """Embed pictures (n, H, W, 3) as they are and mirrored; ConfigError for a batch size below 1.
+
+    `name` is that of the progress bar.
+    """
     if batch_size < 1:
         raise ConfigError(f"batch size {batch_size}: must be 1 or more")
-    say("testing verification..")
     started = time.perf_counter()
-    bar = tqdm(total=2 * len(pairs.images), desc=pairs.name, unit="image", disable=None if progress else True)
-    with bar:
-        plain, mirrored = (
-            _embed_all(embed, images, batch_size, bar) for images in (pairs.images, pairs.images[:, :, ::-1])
-        )
-    seconds = time.perf_counter() - started
+    with tqdm(total=2 * len(images), desc=name, unit="image", disable=None if progress else True) as bar:
+        plain, mirrored = (_embed_all(embed, view, batch_size, bar) for view in (images, images[:, :, ::-1]))
+    return EmbeddedViews(plain, mirrored, time.perf_counter() - started)
+
+
+def judge_views(
+    views: EmbeddedViews, pairs: PairSet, *, nrof_folds: int = NUM_FOLDS, say: Say = _log.info
+) -> VerificationResult:
+    """Judge the pairs by the embeddings of all U pictures; the DataErrors of `verify`."""
+    plain, mirrored = (_require_finite(np.asarray(view, np.float64)) for view in (views.plain, views.mirrored))
     lengths = (np.linalg.norm(plain, axis=1) + np.linalg.norm(mirrored, axis=1)) / 2
-    embeddings = normalise_rows(plain + mirrored)[pairs.items]
+    embeddings = normalise_rows(plain + mirrored)[pairs.items]  # added in float64, as in 2019
     say(f"{embeddings.shape}")
-    say(f"infer time {seconds:.6f}")
+    say(f"infer time {views.seconds:.6f}")
     return VerificationResult(
         xnorm=float(lengths[pairs.items].mean()),
         plain=evaluate(normalise_rows(plain)[pairs.items], pairs.issame, nrof_folds),
         flip=evaluate(embeddings, pairs.issame, nrof_folds),
         embeddings=embeddings,
-        seconds=seconds,
+        seconds=views.seconds,
     )
 
 
-def _embed_all(embed: Embedder, images: Pictures, batch_size: int, bar: tqdm[Any]) -> Floats:
-    """Raw embeddings (U, D) in float64, as 2019 added them."""
+def _embed_all(embed: Embedder, images: Pictures, batch_size: int, bar: tqdm[Any]) -> NDArray[Any]:
+    """Raw embeddings (n, D), in the type that `embed` gives; (0, 0) of no pictures."""
     parts = []
     for start in range(0, len(images), batch_size):
         batch = np.ascontiguousarray(images[start : start + batch_size])  # torch takes no negative strides
-        parts.append(np.asarray(embed(batch), np.float64))
+        parts.append(embed(batch))
         bar.update(len(batch))
-    embeddings = np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def _require_finite(embeddings: Floats) -> Floats:
     broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(broken):
         raise DataError(

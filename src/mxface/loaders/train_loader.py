@@ -8,7 +8,7 @@ seed, the epoch and the position, so an epoch can be entered at any image, by an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,10 @@ class TrainLoader:
             max_damaged=int(damaged_limit * dataset.num_images),
         )
         if self.batches_per_epoch == 0:
-            raise ConfigError(f"batch size {batch_size} is more than the {dataset.num_images} images of {dataset.path}")
+            raise ConfigError(
+                f"batch size {batch_size} is more than the {dataset.num_images} images of {dataset.path}; "
+                "choose a smaller --per-batch-size"
+            )
 
     @property
     def batches_per_epoch(self) -> int:
@@ -108,6 +111,14 @@ class TrainLoader:
         for batch, filled in by(order, epoch, starts):
             self._note(filled)
             yield batch
+
+    def count_together(self, damaged: Sequence[Mapping[int, str]]) -> None:
+        """Count what every rank has met (`damaged` of each, in the order of ranks), and stop at too much of it."""
+        together: dict[int, str] = {}
+        for met in damaged:
+            together |= met
+        self.damaged = together
+        self._require_few_damaged()
 
     def close(self) -> None:
         """End the worker processes."""
@@ -139,7 +150,10 @@ class TrainLoader:
             if number not in self.damaged:
                 self.damaged[number] = reason
                 self._log(Damage(number, reason))
-        if len(self.damaged) > self._maker.max_damaged or not filled.complete:
+        self._require_few_damaged(complete=filled.complete)
+
+    def _require_few_damaged(self, *, complete: bool = True) -> None:
+        if len(self.damaged) > self._maker.max_damaged or not complete:
             raise self._too_many_damaged()
 
     def _log(self, damage: Damage) -> None:

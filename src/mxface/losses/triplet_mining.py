@@ -11,8 +11,10 @@ where max_ap is above 0. Distances are those of unit rows. Nothing here knows a 
 A training loop joins it so, once for each epoch (`bag` counts on from round to round, and belongs to a saved state):
 
     bags = TripletBags(dataset_labels, images_per_identity=5, bag_size=7200, seed=seed)
-    mined = mine(bags, embed, config, first_bag=bag)    # embed(positions (n,)) -> (n, D), on every rank the same rows
+    mined = mine(bags, embed, config, first_bag=bag)    # embed(positions (n,)) -> (n, D)
     order, bag = mined.order, mined.next_bag            # rows of the data set; ranks take theirs of each batch
+
+Of many ranks the main one chooses and tells the others: on another processor a borderline pair might fall otherwise.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -29,9 +32,11 @@ from torch import Tensor
 
 from mxface.errors import ConfigError, DataError, NoTripletsError
 from mxface.losses.fused_softmax import l2_norm
+from mxface.ranks import Ranks
 
 Ints = npt.NDArray[np.int64]
 Embed = Callable[[Ints], Tensor]
+SINGLE = Ranks.single()
 
 BLOCK_ROWS = 256  # anchors whose distances to the whole bag are held at once: (256, 7200) float32 are 7 MB
 BARREN_BAGS = 5  # in a row without one chunk of triplets: then mining gives up
@@ -232,14 +237,14 @@ class Mined(NamedTuple):
     triplets: int
 
 
-def mine(bags: TripletBags, embed: Embed, config: MiningConfig, *, first_bag: int) -> Mined:
+def mine(bags: TripletBags, embed: Embed, config: MiningConfig, *, first_bag: int, ranks: Ranks = SINGLE) -> Mined:
     """Go through bags until there are images for two batches; each bag is embedded once, with the network as it is.
 
-    `embed` is given positions in the data set (n,) and returns their raw embeddings (n, D), the same on every rank; a
-    row that is not finite, of a damaged image, is never chosen.
+    `embed` is given positions in the data set (n,) and returns their raw embeddings (n, D); a row that is not finite,
+    of a damaged image, is never chosen. All ranks call, and embed, together; the main one's rows are those that count.
 
     Raises NoTripletsError, with numbers and ways out, when several bags in a row give too few triplets for one slice
-    of a batch; a plain DataError where that is so because the embedding has collapsed or is not finite.
+    of a batch; a plain DataError where that is so because the embedding has collapsed or is not finite. All ranks do.
     """
     parts: list[Ints] = []
     found = barren = 0
@@ -248,21 +253,23 @@ def mine(bags: TripletBags, embed: Embed, config: MiningConfig, *, first_bag: in
         positions = bags.bag(number)
         labels = bags.labels[positions]
         units = unit_rows(embed(positions))
-        draws = PhiloxDraws(config.seed, number)
-        apart = mean_distance(units)
-        if apart < COLLAPSED:
-            triplets = np.empty((0, 3), np.int64)
-        else:
-            triplets = select_triplets(units, labels, alpha=config.alpha, max_ap=config.max_ap, draws=draws)
+        triplets = ranks.on_main(partial(choose_triplets, units, labels, config, bag=number))
         number += 1
         found += len(triplets)
         before = len(parts)
         parts.extend(positions[slice_] for slice_ in batch_slices(triplets, config.per_batch_size))
         barren = 0 if len(parts) > before else barren + 1
         if barren == BARREN_BAGS:
-            kind = NoTripletsError if apart >= COLLAPSED else DataError
-            raise kind(explain_barren(units, labels, len(triplets), config))
+            raise ranks.on_main(partial(barren_error, units, labels, len(triplets), config))
     return Mined(np.concatenate(parts), number, found)
+
+
+def choose_triplets(units: Tensor, labels: Ints, config: MiningConfig, *, bag: int) -> Ints:
+    """The triplets (T, 3) of bag number `bag`, unit rows (n, D); none where the embedding has collapsed."""
+    if mean_distance(units) < COLLAPSED:
+        return np.empty((0, 3), np.int64)
+    draws = PhiloxDraws(config.seed, bag)
+    return select_triplets(units, labels, alpha=config.alpha, max_ap=config.max_ap, draws=draws)
 
 
 def batch_slices(triplets: Ints, per_batch_size: int) -> Iterator[Ints]:
@@ -284,6 +291,12 @@ def mean_distance(units: Tensor) -> float:
     if count < 2:
         return math.nan
     return float(2 - 2 * (units.double().sum(dim=0).square().sum() - count) / (count * (count - 1)))
+
+
+def barren_error(units: Tensor, labels: Ints, triplets: int, config: MiningConfig) -> DataError:
+    """What is raised where bags give no triplets: NoTripletsError where the embedding is sound."""
+    kind = NoTripletsError if mean_distance(units) >= COLLAPSED else DataError
+    return kind(explain_barren(units, labels, triplets, config))
 
 
 @torch.no_grad()

@@ -67,10 +67,12 @@ def build_rounds(run: RunConfig, loader: TrainLoader, learner: Trainee, session:
         image_shape=(height, width, channels),
         seed=run.train.seed,
         rand_mirror=False,
+        rank=session.ranks.rank,
+        num_ranks=session.ranks.count,
         threads=loader.threads,
         damaged_limit=run.max_damaged,
     )
-    return TripletRounds(loader, plain, learner, bags, mining, say=session.say)
+    return TripletRounds(loader, plain, learner, bags, mining, say=session.say, ranks=session.ranks)
 
 
 def build_bags(dataset: RecordDataset, loss: LossConfig, *, seed: int) -> TripletBags:

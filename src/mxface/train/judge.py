@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mxface.eval.protocol import PairSet, verify
+from mxface.eval.protocol import EmbeddedViews, PairSet, embed_views, judge_views
 from mxface.ranks import Ranks
 from mxface.train.checkpoint import SaveRule
 from mxface.train.learner import Trainee
@@ -19,6 +19,8 @@ SINGLE = Ranks.single()
 
 class Judge:
     """Verifies `learner` on `pair_sets`; where the rule says so, `save(number)` writes the model (its path).
+
+    `batch_size` is of all ranks together.
 
     Every rank has a judge; `save` is called on all of them, and the main one writes.
     """
@@ -49,19 +51,38 @@ class Judge:
         self._learner.average_statistics()
         accuracies = []
         for pairs in self._pair_sets:
-            result = verify(
-                self._learner.embed, pairs, batch_size=self._batch_size, progress=self._ranks.is_main, say=self._log.say
-            )
-            self._log.say(f"[{pairs.name}][{step}]XNorm: {result.xnorm:f}")
-            self._log.say(f"[{pairs.name}][{step}]Accuracy-Flip: {result.acc2:1.5f}+-{result.std2:1.5f}")
-            self._log.scalars(step, {f"{pairs.name}/accuracy_flip": result.acc2, f"{pairs.name}/xnorm": result.xnorm})
-            accuracies.append(result.acc2)
+            xnorm, accuracy, deviation = self._figures(pairs)
+            self._log.say(f"[{pairs.name}][{step}]XNorm: {xnorm:f}")
+            self._log.say(f"[{pairs.name}][{step}]Accuracy-Flip: {accuracy:1.5f}+-{deviation:1.5f}")
+            self._log.scalars(step, {f"{pairs.name}/accuracy_flip": accuracy, f"{pairs.name}/xnorm": xnorm})
+            accuracies.append(accuracy)
             if self._watch is not None:
-                self._watch.verification(pairs.name, result.acc2)
-        # another machine's processor may round otherwise, and the ranks must not disagree about saving
-        accuracies = self._ranks.broadcast_(torch.tensor(accuracies, dtype=torch.float64)).tolist()
+                self._watch.verification(pairs.name, accuracy)
         number = self._rule.number_to_save(accuracies)
         if number is not None:
             self._log.say(f"saving {number}")
             self._log.mxnet_line(f'Saved checkpoint to "{self._save(number)}"')
         self._log.say(f"[{step}]Accuracy-Highest: {self._rule.best_last:1.5f}")
+
+    def _figures(self, pairs: PairSet) -> tuple[float, float, float]:
+        """XNorm, accuracy and its deviation: each rank embeds its share, the main one judges, and all are told.
+
+        So they cannot disagree about saving, where another machine's processor rounds otherwise.
+        """
+        ranks = self._ranks
+        self._log.say("testing verification..")
+        own = ranks.share(len(pairs.images))
+        views = embed_views(
+            self._learner.embed,
+            pairs.images[own.start : own.stop],
+            batch_size=self._batch_size // ranks.count,
+            name=pairs.name,
+            progress=ranks.is_main,
+        )
+        plain, mirrored = (ranks.collect_rows(torch.from_numpy(view)).numpy() for view in (views.plain, views.mirrored))
+
+        def judge() -> tuple[float, float, float]:
+            result = judge_views(EmbeddedViews(plain, mirrored, views.seconds), pairs, say=self._log.say)
+            return result.xnorm, result.acc2, result.std2
+
+        return ranks.on_main(judge)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -64,7 +63,7 @@ class Trainee(Protocol):
         """One update, number `step` (from 1). `check` sees the loss before anything is changed, and may raise."""
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Raw embeddings (B, D) of RGB images (B, H, W, 3), with the moving statistics. All ranks ask for the same."""
+        """Raw embeddings (B, D) of RGB images (B, H, W, 3), with the moving statistics; this rank's work alone."""
 
     def average_statistics(self) -> None:
         """Make the moving statistics the mean of those of all ranks; before they are used or saved."""
@@ -182,16 +181,14 @@ class Learner:
 
     @torch.inference_mode()
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Raw embeddings (B, D) of RGB images (B, H, W, 3), each rank computing its share; see `Trainee`."""
-        share = math.ceil(len(images) / self.ranks.count)
-        rows = np.arange(share * self.ranks.rank, share * (self.ranks.rank + 1)) % len(images)  # too many: some twice
+        """Raw embeddings (B, D) of RGB images (B, H, W, 3); see `Trainee`."""
         self.backbone.eval()
         try:
             with self._autocast():
-                embedding: Tensor = self.backbone(self._images(images if self.ranks.count == 1 else images[rows]))
+                embedding: Tensor = self.backbone(self._images(images))
         finally:
             self.backbone.train()
-        return self.ranks.gather_rows(embedding.float())[: len(images)].cpu().numpy()
+        return embedding.float().cpu().numpy()
 
     @torch.no_grad()
     def average_statistics(self) -> None:

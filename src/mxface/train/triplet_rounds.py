@@ -1,7 +1,8 @@
 """Training data of the triplet losses: rounds of triplets, each mined with the network as it is when the round begins.
 
 A round stands for an epoch. The mined order of images belongs to the training state: a resumed run goes on inside it.
-Every rank mines the same triplets; of each batch it trains on its own rows, which are whole triplets.
+Every rank decodes and embeds its share of a bag, the main one chooses, and all are told; of each batch a rank trains on
+its own rows, which are whole triplets.
 Source: spec data §6.
 """
 
@@ -26,13 +27,16 @@ from mxface.losses.triplet_mining import (
     mine,
     triplets_of_slices,
 )
+from mxface.ranks import Ranks
 from mxface.train.learner import Trainee
+
+SINGLE = Ranks.single()
 
 
 class TripletRounds:
     """What `fit` reads instead of a `TrainLoader`, its epochs being rounds.
 
-    `loader` augments and belongs to this rank; `plain` gives the same images as they are, to every rank.
+    `loader` and `plain` give this rank's rows of batches, augmented to be trained on and as they are to be mined from.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class TripletRounds:
         config: MiningConfig,
         *,
         say: Callable[[str], object],
+        ranks: Ranks = SINGLE,
     ) -> None:
         self.dataset: RecordDataset = loader.dataset
         self._loader = loader
@@ -52,6 +57,7 @@ class TripletRounds:
         self._bags = bags
         self._config = config
         self._say = say
+        self._ranks = ranks
         if config.batch_size > bags.bag_size:
             raise ConfigError(
                 f"a batch of {config.batch_size} images is more than the bag of {bags.bag_size} that its triplets are "
@@ -92,7 +98,7 @@ class TripletRounds:
         started = time.perf_counter()
         first_bag = int(self._next_bag)
         self._say(f"eval {self._bags.bag_size} images.. {first_bag % self._bags.bags_per_pass * self._bags.bag_size}")
-        mined = mine(self._bags, self._embed, self._config, first_bag=first_bag)
+        mined = mine(self._bags, self._embed, self._config, first_bag=first_bag, ranks=self._ranks)
         self._say(f"found triplets {mined.triplets}")
         self._say(f"seq len {len(mined.order)}")
         self._say(f"triplet time stat [{time.perf_counter() - started:.3f}]")
@@ -111,7 +117,10 @@ class TripletRounds:
         self._slice.fill_(self._config.per_batch_size)
 
     def _embed(self, positions: Ints) -> Tensor:
-        """Raw embeddings (n, D) of the images as they are; rows of damaged ones are not numbers, so never chosen."""
+        """Raw embeddings (n, D) of the images as they are; rows of damaged ones are not numbers, so never chosen.
+
+        Each rank computes its rows of each batch.
+        """
         size = self._plain.batch_size
         padded = np.resize(positions, -(-len(positions) // size) * size)
         batches = tqdm(
@@ -120,11 +129,14 @@ class TripletRounds:
             desc="mine",
             unit="batch",
             leave=False,
-            disable=None if self._loader.rank == 0 else True,  # one bar, not one a rank
+            disable=None if self._ranks.is_main else True,  # one bar, not one a rank
         )
-        rows = np.concatenate([self._learner.embed(batch.data) for batch in batches])[: len(positions)]  # type: ignore[arg-type]
-        rows[np.isin(positions, list(self._plain.damaged))] = np.nan
-        return torch.from_numpy(rows).to(self._learner.device)
+        own = np.stack([self._learner.embed(batch.data) for batch in batches])  # type: ignore[arg-type]
+        of_ranks = self._ranks.gather_rows(torch.from_numpy(own)).view(self._ranks.count, *own.shape)
+        rows = of_ranks.transpose(0, 1).reshape(-1, own.shape[-1])[: len(positions)]  # the batches, in each the ranks'
+        self._plain.count_together(self._ranks.gather(self._plain.damaged))
+        rows[torch.from_numpy(np.isin(positions, list(self._plain.damaged)))] = torch.nan
+        return rows.to(self._learner.device)
 
 
 def largest_round(bags: TripletBags) -> int:
