@@ -54,3 +54,5 @@ def test_one_epoch_names_the_flag() -> None:
     for text in ("m", "m,1|2"):
         with pytest.raises(ConfigError, match=r"--ga-model 'm.*name one epoch"):
             one_epoch("--ga-model", text)
+    with pytest.raises(ConfigError, match=r"--ga-model 'm,x': expected PREFIX,EPOCH"):
+        one_epoch("--ga-model", "m,x")

@@ -219,6 +219,11 @@ def test_what_keeps_a_run_from_saving_is_said_at_once(train: Train, caplog: pyte
         (("--lr", 1e30), "", r"step 2: the loss is nan\. Records of the batch \d+, .*; identities \d.* Stopped before"),
         (("--per-batch-size", 100), "", "batch size 100 is more than the 24 images"),
         (("--models-root", "config.py"), "", "config.py/.*: the output folder cannot be made"),
+        (
+            ("--pretrained", "nowhere"),
+            "",
+            "--pretrained nowhere: nowhere-0001.params: no such file; there is no nowhere-N",
+        ),
         (("--device", "tpu"), "", "--device tpu: expected cpu, cuda or cuda:N"),
         ((), "network.tiny.net_name = 'fnowhere'", "no network 'fnowhere'; choose one of"),
         ((), "dataset.tiny.dataset_path = '.'\ndataset.tiny.num_classes = None", "num_classes is not set"),

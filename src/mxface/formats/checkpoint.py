@@ -29,13 +29,13 @@ def list_epochs(prefix: str | os.PathLike[str]) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def split_model(text: str) -> tuple[str, list[int]]:
-    """Take apart a `--model` value: `prefix,0`, `prefix,1|2|3`, or `prefix` alone, which gives no epochs."""
+def split_model(text: str, *, flag: str = "--model") -> tuple[str, list[int]]:
+    """Take apart a value of `flag`: `prefix,0`, `prefix,1|2|3`, or `prefix` alone, which gives no epochs."""
     prefix, comma, epochs = text.partition(",")
     prefix, epochs = prefix.strip(), epochs.strip()
     if not prefix or (comma and not re.fullmatch(r"\d+(\|\d+)*", epochs, re.ASCII)):
         raise ConfigError(
-            f"model {text!r}: expected PREFIX,EPOCH (as ../models/model,0), PREFIX,EPOCH|EPOCH or PREFIX alone; "
+            f"{flag} {text!r}: expected PREFIX,EPOCH (as ../models/model,0), PREFIX,EPOCH|EPOCH or PREFIX alone; "
             "a prefix cannot contain a comma"
         )
     return prefix, [int(epoch) for epoch in epochs.split("|")] if comma else []
@@ -43,7 +43,7 @@ def split_model(text: str) -> tuple[str, list[int]]:
 
 def one_epoch(flag: str, model: str) -> tuple[str, int]:
     """Prefix and epoch of `prefix,epoch`, the value of `flag`. Raises ConfigError for none or several."""
-    prefix, epochs = split_model(model)
+    prefix, epochs = split_model(model, flag=flag)
     if len(epochs) != 1:
         raise ConfigError(f"{flag} {model!r}: name one epoch, as in ../models/model-r34-amf/model,0")
     return prefix, epochs[0]

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mxface.errors import ConfigError, SaveError
+from mxface.errors import ConfigError, DataError, SaveError
 from mxface.formats.atomic import sweep
-from mxface.formats.checkpoint import params_path, split_model
+from mxface.formats.checkpoint import list_epochs, params_path, split_model
 from mxface.graph import Checkpoint, Symbol, load_checkpoint, save_checkpoint
 from mxface.losses import SoftmaxHead
 from mxface.losses.softmax_head import WEIGHT
@@ -40,7 +40,10 @@ def build_embedding(run: RunConfig) -> Symbol:
         prefix, epoch = find_pretrained(run.pretrained, run.pretrained_epoch)
         return load_checkpoint(prefix, epoch).symbol.select_outputs(("fc1_output",))
     shape = run.data.image_shape
-    return get_symbol(run.net_name, family=run.net_family, image_shape=shape, **asdict(run.network))
+    try:
+        return get_symbol(run.net_name, family=run.net_family, image_shape=shape, **asdict(run.network))
+    except ConfigError as exc:
+        raise ConfigError(f"--network: {exc}") from exc
 
 
 def add_head(embedding: Symbol, run: RunConfig, num_classes: int, *, devices: int = 1) -> Symbol:
@@ -76,12 +79,24 @@ def add_head(embedding: Symbol, run: RunConfig, num_classes: int, *, devices: in
 
 
 def find_pretrained(model: str, epoch: int) -> tuple[Path, int]:
-    """Prefix and epoch that `--pretrained` means: `prefix`, `prefix,epoch`, or a folder (its `model`) with either."""
-    prefix, epochs = split_model(model)
+    """Prefix and epoch that `--pretrained` means: `prefix`, `prefix,epoch`, or a folder (its `model`) with either.
+
+    `epoch` is that of a `model` without one. Raises ConfigError, DataError where there is no such file.
+    """
+    prefix, epochs = split_model(model, flag="--pretrained")
     if len(epochs) > 1:
-        raise ConfigError(f"--pretrained {model}: one epoch, please")
+        raise ConfigError(f"--pretrained {model}: expected one epoch, as in {prefix},{epochs[0]}")
     path = Path(prefix, "model") if Path(prefix).is_dir() else Path(prefix)
-    return path, epochs[0] if epochs else epoch
+    number = epochs[0] if epochs else epoch
+    if not params_path(path, number).is_file():
+        there = list_epochs(path)
+        way_out = (
+            f"the epochs there are {', '.join(map(str, there))}, so name one: --pretrained {path},{there[-1]}"
+            if there
+            else f"there is no {path.name}-NNNN.params at all; name a model, PREFIX,EPOCH, or its folder"
+        )
+        raise DataError(f"--pretrained {model}: {params_path(path, number)}: no such file; {way_out}")
+    return path, number
 
 
 def start_params(embedding: Symbol, run: RunConfig, pretrained: Checkpoint | None) -> Params:
