@@ -5,6 +5,7 @@
     ├── GraphError             a graph cannot be built, read, sized or lowered (also a ValueError)
     │   └── UnsupportedOperatorError
     ├── ConfigError            a flag, a config key or their combination (also a ValueError)
+    │   └── SettingError       one setting, which a command names by its flag
     ├── DataError              data are missing, empty or too damaged to go on (also a ValueError)
     │   └── NoTripletsError    mining finds none in the data any more
     ├── SaveError              a result cannot be written: the disk is full, the folder gone (also an OSError)
@@ -66,6 +67,22 @@ class UnsupportedOperatorError(GraphError):
 
 class ConfigError(MxfaceError, ValueError):
     """A flag or a config key has a value that cannot work; the message names it and what to set instead."""
+
+
+class SettingError(ConfigError):
+    """One setting has a value that cannot work: its name, and what follows it in the sentence."""
+
+    def __init__(self, name: str, complaint: str) -> None:
+        self.name = name
+        self.complaint = complaint
+        super().__init__(name, complaint)  # ranks tell one another of errors
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.complaint}"
+
+    def named(self, name: str) -> SettingError:
+        """The same error under the name that the user knows the setting by."""
+        return SettingError(name, self.complaint)
 
 
 class DataError(MxfaceError, ValueError):

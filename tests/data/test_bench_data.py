@@ -120,8 +120,8 @@ def test_the_table_ends_with_the_sentence(data_dir: Path, capsys: pytest.Capture
         (["--seconds", "0"], "--seconds 0.0: must be"),
         (["--cpus", "-1"], "--cpus -1: must be"),
         (["--need", "-1"], "--need -1.0: must be"),
-        (["--batch-size", "0"], "batch size 0"),
-        (["--color", "-1"], "color -1: must be"),
+        (["--batch-size", "0"], "--batch-size 0: must be"),
+        (["--color", "-1"], "--color -1: must be"),
     ],
 )
 def test_flags_that_cannot_work(

@@ -106,7 +106,7 @@ def test_what_is_refused(data: Path, flags: tuple[str, ...], message: str) -> No
         (("--noise-sgd", "0.1"), "could not run"),
         (("--loss-type", "3"), "1 .distances. or 2 .angles."),
         (("--images-per-identity", "1"), "2 or more"),
-        (("--per-batch-size", "64"), "must be a multiple of the batch over all ranks"),
+        (("--per-batch-size", "66"), "must be a multiple of the batch over all ranks"),
     ],
 )
 def test_what_triplets_refuse(data: Path, flags: tuple[str, ...], message: str) -> None:

@@ -106,12 +106,12 @@ def test_fc7_multipliers_without_effect_warn(config: Path, caplog: pytest.LogCap
     ("flags", "message"),
     [
         (("--kvstore", "dist_sync"), "--kvstore dist_sync: only 'device' and 'local'"),
-        (("--lr-steps", ""), "lr_steps is '': expected batch numbers"),
-        (("--lr", "0"), "lr is 0.0: expected a learning rate above 0"),
-        (("--per-batch-size", "0"), "per_batch_size is 0"),
-        (("--verbose", "0"), "verbose is 0"),
-        (("--mom", "1"), "mom is 1.0"),
-        (("--threads", "-1"), "threads is -1"),
+        (("--lr-steps", ""), "--lr-steps is '': expected batch numbers"),
+        (("--lr", "0"), "--lr is 0.0: expected a learning rate above 0"),
+        (("--per-batch-size", "0"), "--per-batch-size is 0"),
+        (("--verbose", "0"), "--verbose is 0"),
+        (("--mom", "1"), "--mom is 1.0"),
+        (("--threads", "-1"), "--threads is -1"),
     ],
 )
 def test_what_cannot_work_is_refused(config: Path, flags: tuple[str, ...], message: str) -> None:

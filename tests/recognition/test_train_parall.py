@@ -106,9 +106,9 @@ def test_a_pretrained_model_may_be_gone_on_from(run: Train) -> None:
         ),
         (("--loss", "triplet"), "--loss triplet: triplet losses have no classes to split; train.py trains them"),
         (("--engine", "mxnet"), "--engine mxnet: classes are split by --engine torch alone"),
-        (("--sample-rate", 0), "sample_rate is 0.0: expected a share of the classes in (0, 1]".replace("(", r"\(")),
-        (("--rank-timeout", 0), "rank_timeout is 0.0: expected a number of seconds above 0"),
-        (("--ranks", 0), "--ranks is 0: expected a number of processes above 0"),
+        (("--sample-rate", 0), "--sample-rate is 0.0: expected a share of the classes in (0, 1]".replace("(", r"\(")),
+        (("--rank-timeout", 0), "--rank-timeout is 0.0: expected a number of seconds above 0"),
+        (("--ranks", 0), "--ranks is 0: expected a number of processes from 1 to 1024"),
     ],
 )
 def test_what_cannot_work_ends_with_a_sentence(run: Train, flags: tuple[object, ...], message: str) -> None:

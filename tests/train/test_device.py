@@ -110,7 +110,7 @@ def test_torchrun_decides_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
         (None, 0, None, "meta", "--device meta: expected cpu, cuda or cuda:N"),
         (None, 0, None, "gpu7", "--device gpu7: expected cpu, cuda or cuda:N"),
         (None, 2, 2, "cuda:1", "--device cuda:1 with --ranks 2: each rank has its own; leave --device out"),
-        (None, 2, 0, None, "--ranks is 0: expected a number of processes above 0"),
+        (None, 2, 0, None, "--ranks is 0: expected a number of processes from 1 to 1024"),
         (None, 2, 3, None, "3 ranks on this machine, but torch sees 2 GPUs: one each"),
     ],
 )

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 ENOUGH_IMAGES = 50_000
 IMAGES_TO_DECODE = 2_000
 IMAGES_PER_READ = 64
+MOST_CPUS = 1024  # more are a typing error, which would bring the machine down
 # Processes are advised where they give so many times the images of threads: they take more memory and time to start.
 WORTH_PROCESSES = 1.1
 
@@ -80,12 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, the verdict."""
     args = parse_arguments(argv)
     setup_logging()
-    if args.seconds <= 0:
-        raise ConfigError(f"--seconds {args.seconds}: must be more than 0")
-    if args.cpus < 0:
-        raise ConfigError(f"--cpus {args.cpus}: must be a number of cores, or 0 for all")
-    if args.need < 0:
-        raise ConfigError(f"--need {args.need}: must be images a second, or 0 for no such question")
+    require_sense(args)
     path = args.data_dir / "train.rec"
     if not path.is_file():
         raise DataError(f"{path}: no such file; pack images with src/data/face2rec2.py, or name another --data-dir")
@@ -133,6 +129,22 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rand-mirror", type=int, default=1, help="data_rand_mirror of the config: 0 or 1")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     return parser.parse_args(argv)
+
+
+def require_sense(args: argparse.Namespace) -> None:
+    """Raise ConfigError for a flag whose value cannot work."""
+    limits = {
+        "seconds": (0 < args.seconds < math.inf, "more than 0"),
+        "cpus": (0 <= args.cpus <= MOST_CPUS, f"a number of cores up to {MOST_CPUS}, or 0 for all"),
+        "need": (0 <= args.need < math.inf, "images a second, or 0 for no such question"),
+        "batch_size": (0 < args.batch_size <= ENOUGH_IMAGES, f"a number of images from 1 to {ENOUGH_IMAGES}"),
+        "color": (args.color in (0, 1, 2), "0 (none), 1 (jitter) or 2 (jitter and JPEG)"),
+        "cutoff": (args.cutoff >= 0, "a side in pixels, or 0 for none"),
+        "rand_mirror": (args.rand_mirror in (0, 1), "0 or 1"),
+    }
+    for name, (is_sensible, allowed) in limits.items():
+        if not is_sensible:
+            raise ConfigError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be {allowed}")
 
 
 class Bench:

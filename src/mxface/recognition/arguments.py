@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mxface.cli import HelpFormatter
-from mxface.errors import ConfigError
+from mxface.errors import ConfigError, SettingError
 from mxface.loaders.train_loader import DAMAGED_LIMIT
 from mxface.recognition.config import (
     ENGINES,
     DataConfig,
     LossConfig,
     RunConfig,
+    convert,
+    read_defaults,
     read_network,
     read_part,
     resolve_dataset_path,
@@ -54,7 +57,7 @@ def parse_arguments(argv: Sequence[str] | None, *, description: str, parall: boo
     chosen, _ = _choosing_parser(file.defaults).parse_known_args(argv)
     settings, defaults = file.generate(network=chosen.network, dataset=chosen.dataset, loss=chosen.loss)
     # an entry may hold `dataset = "emore"`, which must not outvote the flag
-    defaults.update(network=chosen.network, dataset=chosen.dataset, loss=chosen.loss)
+    defaults = read_defaults(defaults) | {"network": chosen.network, "dataset": chosen.dataset, "loss": chosen.loss}
     parser = _full_parser(defaults, description)
     if parall:
         _add_parall_flags(parser)
@@ -62,9 +65,26 @@ def parse_arguments(argv: Sequence[str] | None, *, description: str, parall: boo
     warn_unknown_keys(settings, defaults, file.path)
     if parall:
         _require_parall_can(flags, settings)
-    run = _resolve(flags, settings, file.path.parent, parall=parall)
+    with naming(flag_names(flags, unless=defaults)):
+        run = _resolve(flags, settings, file.path.parent, parall=parall)
     warn_unused_loss_keys(settings, run.loss, file.path)
     return Arguments(flags=flags, settings=settings, run=run)
+
+
+@contextlib.contextmanager
+def naming(names: Mapping[str, str]) -> Iterator[None]:
+    """An error about a setting of `names` is told under the name there, the one that the user typed."""
+    try:
+        yield
+    except SettingError as error:
+        raise error.named(names.get(error.name, error.name)) from error
+
+
+def flag_names(flags: argparse.Namespace, *, unless: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The flag of every setting that is one, but of those whose value is that of the config file."""
+    of_file = (unless or {}).items()
+    typed = [name for name, value in vars(flags).items() if (name, value) not in of_file]
+    return {name: f"--{name.replace('_', '-')}" for name in typed}
 
 
 def _choosing_parser(defaults: Mapping[str, Any], **options: Any) -> argparse.ArgumentParser:
@@ -248,6 +268,15 @@ def machine_settings(flags: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(flags, name) for name in names} | {"ranks": ranks}
 
 
+def rank_batch_size(flags: argparse.Namespace, loss: LossConfig, *, usual: int = USUAL_BATCH_SIZE) -> int:
+    """`--per-batch-size`; 0 stands for the `usual` one."""
+    size = int(flags.per_batch_size) or usual
+    require(size > 0, "per_batch_size", size, "a number of images above 0")
+    thirds = "a multiple of 3 (anchors, positives, negatives), such as 60"
+    require(size % 3 == 0 or not loss.is_triplet, "per_batch_size", size, thirds)
+    return size
+
+
 def warn_idle_multipliers(flags: argparse.Namespace, loss: LossConfig) -> None:
     """Say that multipliers of fc7 do nothing under 2019's rule."""
     if flags.wd_scope == "all" and (loss.fc7_lr_mult, loss.fc7_wd_mult) != (1.0, 1.0):
@@ -271,7 +300,6 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
     folder = resolve_dataset_path(Path(settings["dataset_path"]), config_folder)
     family, network = read_network(settings)
     machine = machine_settings(flags)
-    per_batch_size = flags.per_batch_size or (USUAL_BATCH_SIZE if parall else 0)
     return RunConfig(
         prefix=Path(flags.models_root, f"{flags.network}-{flags.loss}-{flags.dataset}", "model"),
         net_family=family,
@@ -280,7 +308,7 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
         loss=loss,
         data=read_part(DataConfig, {**settings, "dataset_path": folder}),
         train=TrainConfig(
-            batch_size=per_batch_size * machine["ranks"],
+            batch_size=rank_batch_size(flags, loss, usual=USUAL_BATCH_SIZE if parall else 0) * machine["ranks"],
             lr=flags.lr,
             lr_steps=parse_lr_steps(flags.lr_steps),
             wd=flags.wd,
@@ -288,7 +316,7 @@ def _resolve(flags: argparse.Namespace, settings: dict[str, Any], config_folder:
             frequent=flags.frequent,
             verbose=flags.verbose,
             ckpt=flags.ckpt,
-            max_steps=int(settings.get("max_steps", 0)),
+            max_steps=convert("max_steps", int, settings.get("max_steps", 0)),
             sample_rate=flags.sample_rate if parall else 1.0,
             **numerics_settings(flags),
         ),

@@ -17,7 +17,7 @@ from mxface.loaders.train_loader import DAMAGED_LIMIT
 from mxface.places import search_folders
 from mxface.recognition.mxnet_limits import require_mxnet_can
 from mxface.symbols import FAMILIES, RecognitionOptions
-from mxface.train.config import TrainConfig, require
+from mxface.train.config import TrainConfig, require, require_finite
 from mxface.train.process_group import TIMEOUT_S
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,14 @@ LOSS_NAMES = tuple(LOSS_SETTINGS)
 NAME_KEYS = frozenset(("network", "dataset", "loss", "num_workers"))  # written by generate_config itself
 ENGINES = ("torch", "mxnet")
 NETWORK_FAMILIES = ("recognition", "src")  # whose networks end in an embedding
+DEFAULT_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("models_root", "pretrained", "lr_steps", "kvstore"), str),
+    **dict.fromkeys(("lr", "wd", "mom"), float),
+    **dict.fromkeys(("pretrained_epoch", "ckpt", "per_batch_size", "verbose", "frequent"), int),
+}
+"""The keys of `default` that are flags' values."""
+MOST_THREADS = 1024  # more are a typing error, which would bring the machine down
+LONGEST_TIMEOUT_S = 10**7  # what all of torch's clocks can count to
 OTHER_KEYS = frozenset(("net_family", "net_name", "max_steps", "ckpt_embedding", "count_flops"))
 
 
@@ -87,10 +95,14 @@ class LossConfig:
     def __post_init__(self) -> None:
         require(self.loss_name in LOSS_NAMES, "loss_name", self.loss_name, "one of " + ", ".join(LOSS_NAMES))
         require(self.loss_s > 0, "loss_s", self.loss_s, "a scale above 0")
+        require(self.loss_m1 >= 0, "loss_m1", self.loss_m1, "a factor of 0 or more")
         require(self.fc7_lr_mult >= 0, "fc7_lr_mult", self.fc7_lr_mult, "a factor of 0 or more")
         require(self.fc7_wd_mult >= 0, "fc7_wd_mult", self.fc7_wd_mult, "a factor of 0 or more")
         require(self.loss_intra_weight >= 0, "loss_intra_weight", self.loss_intra_weight, "a weight of 0 or more")
         require(self.loss_inter_weight >= 0, "loss_inter_weight", self.loss_inter_weight, "a weight of 0 or more")
+        require(self.triplet_alpha >= 0, "triplet_alpha", self.triplet_alpha, "a margin of 0 or more")
+        require(self.triplet_max_ap >= 0, "triplet_max_ap", self.triplet_max_ap, "a distance above 0, or 0 for any")
+        require_finite(self)
 
     @property
     def is_triplet(self) -> bool:
@@ -153,12 +165,16 @@ class RunConfig:
     pretrained_symbol: bool = False  # src/train_triplet.py: the pretrained model's own graph is trained
 
     def __post_init__(self) -> None:
+        require(self.pretrained_epoch >= 0, "pretrained_epoch", self.pretrained_epoch, "a number of 0 or more")
         require(self.ranks >= 1, "ranks", self.ranks, "a number of processes above 0")
         require(self.engine in ENGINES, "engine", self.engine, " or ".join(ENGINES))
-        require(self.rank_timeout > 0, "rank_timeout", self.rank_timeout, "a number of seconds above 0")
-        require(self.workers >= 0, "workers", self.workers, "a number of processes, or 0 for threads")
+        timeout = f"a number of seconds above 0, at most {LONGEST_TIMEOUT_S}"
+        require(0 < self.rank_timeout <= LONGEST_TIMEOUT_S, "rank_timeout", self.rank_timeout, timeout)
+        workers = f"a number of processes up to {MOST_THREADS}, or 0 for threads"
+        require(0 <= self.workers <= MOST_THREADS, "workers", self.workers, workers)
         require(0 <= self.max_damaged <= 1, "max_damaged", self.max_damaged, "a share of the images in [0, 1]")
-        require(self.threads >= 0, "threads", self.threads, "a number of CPU threads, or 0 for all cores")
+        threads = f"a number of CPU threads up to {MOST_THREADS}, or 0 for its share of the cores"
+        require(0 <= self.threads <= MOST_THREADS, "threads", self.threads, threads)
         if self.engine == "mxnet":
             require_mxnet_can(self)
 
@@ -172,12 +188,20 @@ def read_part(part: type[Part], settings: Mapping[str, Any]) -> Part:
     hints = get_type_hints(part)
     for field in fields(part):
         if field.name in settings:
-            values[field.name] = _convert(field.name, hints[field.name], settings[field.name])
+            values[field.name] = convert(field.name, hints[field.name], settings[field.name])
         elif field.default is MISSING:
             raise ConfigError(
                 f"config has no {field.name}: the chosen entries of network, dataset and loss must set it"
             )
     return part(**values)
+
+
+def read_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The `default` table, each flag's value of its kind; an absent one is an error."""
+    for name in DEFAULT_KINDS:
+        if name not in defaults:
+            raise ConfigError(f"default has no {name}; take its line from sample_config.py")
+    return {**defaults, **{name: convert(name, kind, defaults[name]) for name, kind in DEFAULT_KINDS.items()}}
 
 
 def read_network(settings: Mapping[str, Any]) -> tuple[str, RecognitionOptions]:
@@ -188,14 +212,14 @@ def read_network(settings: Mapping[str, Any]) -> tuple[str, RecognitionOptions]:
     return family, read_part(options, settings)
 
 
-def _convert(name: str, kind: Any, value: Any) -> Any:
+def convert(name: str, kind: Any, value: Any) -> Any:
     """`value` as the `kind` that a field declares; 2019's files write 1 for True and lists for tuples."""
     item, *others = get_args(kind) or (kind,)
     if type(None) in others and value is None:
         return None
     if get_origin(kind) is tuple:
         require(isinstance(value, (list, tuple)), name, value, f"a list of {item.__name__}")
-        return tuple(_convert(name, item, element) for element in value)
+        return tuple(convert(name, item, element) for element in value)
     if item in (str, Path):
         require(isinstance(value, (str, Path)), name, value, "a text")
     else:

@@ -16,17 +16,20 @@ from mxface.cli import HelpFormatter
 from mxface.errors import ConfigError
 from mxface.formats.dataset_property import read_property
 from mxface.recognition.arguments import (
-    USUAL_BATCH_SIZE,
     Arguments,
     add_machine_flags,
     add_numerics_flags,
     add_state_flags,
+    flag_names,
     machine_settings,
+    naming,
     numerics_settings,
+    rank_batch_size,
     warn_idle_multipliers,
 )
 from mxface.recognition.config import DataConfig, LossConfig, RunConfig
 from mxface.symbols import SrcOptions
+from mxface.symbols.options import SRC_KEYWORDS
 from mxface.train.config import TrainConfig, require
 from mxface.train.schedule import parse_lr_steps
 
@@ -60,6 +63,11 @@ LOSS_TYPES: Mapping[int, tuple[str, Mapping[str, str]]] = {
     7: ("inter", {"loss_s": "margin_s", "loss_m2": "margin_m", "loss_inter_weight": "margin_b"}),
 }
 """By `--loss-type`: today's loss_name, and which flag sets each of its keys."""
+FLAGS_OF_SETTINGS: Mapping[str, str] = {
+    **{option: keyword for keyword, option in SRC_KEYWORDS.items() if keyword.startswith("version")},
+    **{f"data_{name}": name for name in ("rand_mirror", "cutoff", "color", "images_filter")},
+}
+"""The flags that are called otherwise than the settings they set; of the loss, see LOSS_TYPES."""
 LSOFTMAX_FLAGS = ("margin", "beta", "beta_min", "gamma", "power", "scale")  # only loss type 1 read them
 
 
@@ -105,11 +113,13 @@ def parse_softmax_arguments(argv: Sequence[str] | None, *, description: str) -> 
         log.warning("%s: no effect with --loss-type %d", names, flags.loss_type)
     settings: dict[str, Any] = {key: getattr(flags, name) for key, name in read.items()}
     multipliers = {"fc7_lr_mult": flags.fc7_lr_mult, "fc7_wd_mult": flags.fc7_wd_mult}
-    loss_config = LossConfig(loss_name=loss_name, ce_loss=flags.ce_loss, **multipliers, **settings)
-    warn_idle_multipliers(flags, loss_config)
-    machine = machine_settings(flags)
-    steps = _softmax_lr_steps(flags, _per_batch_size(flags) * machine["ranks"])
-    run = _run_config(flags, loss_config, machine, lr_steps=steps, frequent=20)
+    require(flags.beta_freeze >= 0, "--beta-freeze", flags.beta_freeze, "a number of batches, or 0")
+    with naming(_flag_names(flags, read)):
+        loss_config = LossConfig(loss_name=loss_name, ce_loss=flags.ce_loss, **multipliers, **settings)
+        warn_idle_multipliers(flags, loss_config)
+        machine = machine_settings(flags)
+        steps = _softmax_lr_steps(flags, rank_batch_size(flags, loss_config) * machine["ranks"])
+        run = _run_config(flags, loss_config, machine, lr_steps=steps, frequent=20)
     return Arguments(flags=flags, settings={}, run=run)
 
 
@@ -127,17 +137,17 @@ def parse_triplet_arguments(argv: Sequence[str] | None, *, description: str) -> 
     require(flags.loss_type in (1, 2), "--loss-type", flags.loss_type, "1 (distances) or 2 (angles)")
     require(flags.noise_sgd == 0, "--noise-sgd", flags.noise_sgd, "0 (the noisy optimiser of 2019 could not run)")
     require(flags.images_per_identity >= 2, "--images-per-identity", flags.images_per_identity, "2 or more")
-    loss_config = LossConfig(
-        loss_name="triplet" if flags.loss_type == 1 else "atriplet",
-        images_per_identity=flags.images_per_identity,
-        triplet_alpha=flags.triplet_alpha,
-        triplet_bag_size=flags.triplet_bag_size,
-        triplet_max_ap=flags.triplet_max_ap,
-    )
-    lr_steps = parse_lr_steps(flags.lr_steps) if flags.lr_steps else (NEVER,)
-    run = _run_config(
-        flags, loss_config, machine_settings(flags), lr_steps=lr_steps, frequent=2, pretrained_symbol=True
-    )
+    with naming(_flag_names(flags)):
+        loss_config = LossConfig(
+            loss_name="triplet" if flags.loss_type == 1 else "atriplet",
+            images_per_identity=flags.images_per_identity,
+            triplet_alpha=flags.triplet_alpha,
+            triplet_bag_size=flags.triplet_bag_size,
+            triplet_max_ap=flags.triplet_max_ap,
+        )
+        lr_steps = parse_lr_steps(flags.lr_steps) if flags.lr_steps else (NEVER,)
+        machine = machine_settings(flags)
+        run = _run_config(flags, loss_config, machine, lr_steps=lr_steps, frequent=2, pretrained_symbol=True)
     if flags.triplet_bag_size % run.train.batch_size:
         raise ConfigError(
             f"--triplet-bag-size {flags.triplet_bag_size} must be a multiple of the batch over all ranks, "
@@ -237,7 +247,7 @@ def _run_config(
             data_images_filter=flags.images_filter,
         ),
         train=TrainConfig(
-            batch_size=_per_batch_size(flags) * machine["ranks"],
+            batch_size=rank_batch_size(flags, loss) * machine["ranks"],
             lr=flags.lr,
             lr_steps=lr_steps,
             wd=flags.wd,
@@ -258,8 +268,11 @@ def _run_config(
     )
 
 
-def _per_batch_size(flags: argparse.Namespace) -> int:
-    return int(flags.per_batch_size) or USUAL_BATCH_SIZE
+def _flag_names(flags: argparse.Namespace, loss_flags: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Each setting's flag; `loss_flags` as in LOSS_TYPES."""
+    of_settings = {**FLAGS_OF_SETTINGS, **(loss_flags or {})}
+    by_flag = flag_names(flags)
+    return by_flag | {setting: by_flag[name] for setting, name in of_settings.items()}
 
 
 def _network(text: str) -> tuple[str, int | None]:
@@ -275,8 +288,8 @@ def _network(text: str) -> tuple[str, int | None]:
 
 def _image_size(text: str) -> tuple[int, int]:
     parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-        raise ConfigError(f"--image-size {text}: expected height,width, such as 112,112")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts) or int(parts[0]) != int(parts[1]):
+        raise ConfigError(f"--image-size {text}: expected height,width of a square image, such as 112,112")
     return int(parts[0]), int(parts[1])
 
 
@@ -286,5 +299,5 @@ def _softmax_lr_steps(flags: argparse.Namespace, batch_size: int) -> tuple[int, 
         steps = parse_lr_steps(flags.lr_steps)
     else:
         usual = (40_000, 60_000, 80_000) if flags.loss_type == 0 else (100_000, 140_000, 160_000)
-        steps = tuple(int(step * LR_STEPS_BATCH / batch_size) for step in usual)
+        steps = tuple(max(1, step * LR_STEPS_BATCH // batch_size) for step in usual)
     return tuple(step + flags.beta_freeze for step in steps)

@@ -5,11 +5,12 @@ The networks of src/symbols and gender-age took keywords instead (`version_se`);
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mxface.errors import ConfigError
+from mxface.errors import ConfigError, SettingError
 from mxface.graph import Node
 from mxface.ops.activation import ACTIVATION_TYPES
 
@@ -82,14 +83,14 @@ class RecognitionOptions(NetworkOptions):
         require_member("net_input", self.net_input, (0, 1, 2))
         require_member("net_act", self.net_act, ("prelu", *ACTIVATION_TYPES))
         if self.net_unit == 4:
-            raise ConfigError("net_unit=4 was never written in 2019; choose 1, 2 or 3")
+            raise SettingError("net_unit", "=4 was never written in 2019; choose 1, 2 or 3")
         require_member("net_unit", self.net_unit, (1, 2, 3))
         if self.memonger:
             raise ConfigError("memonger=True never worked in 2019 and does nothing here; set it to False")
         require_positive(self, "emb_size", "net_multiplier", "workspace")
         for name in ("bn_mom", "head_bn_mom", "densenet_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)} must be at least 0 and below 1")
+                raise SettingError(name, f"={getattr(self, name)} must be at least 0 and below 1")
         if len(self.net_blocks) != 4 or min(self.net_blocks) < 0:
             raise ConfigError(f"net_blocks={list(self.net_blocks)} must be four counts, such as [1, 4, 6, 2]")
 
@@ -112,10 +113,10 @@ class SrcOptions(RecognitionOptions):
 
 def require_member(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
-        raise ConfigError(f"{name}={value!r} does not exist; choose one of {', '.join(map(str, allowed))}")
+        raise SettingError(name, f"={value!r} does not exist; choose one of {', '.join(map(str, allowed))}")
 
 
 def require_positive(options: object, *names: str) -> None:
     for name in names:
-        if not getattr(options, name) > 0:
-            raise ConfigError(f"{name}={getattr(options, name)} must be above 0")
+        if not 0 < getattr(options, name) < math.inf:
+            raise SettingError(name, f"={getattr(options, name)} must be above 0")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+from typing import Any
 
-from mxface.errors import ConfigError
+from mxface.errors import SettingError
 
 DTYPES = ("float32", "bf16")
 ON_NAN = ("stop", "skip", "rollback")
@@ -12,9 +14,16 @@ WD_SCOPES = ("all", "weights")
 
 
 def require(condition: bool, name: str, value: object, expected: str) -> None:
-    """Raise the `ConfigError` of a setting that cannot work."""
+    """Raise the `SettingError` of a setting that cannot work."""
     if not condition:
-        raise ConfigError(f"{name} is {value!r}: expected {expected}")
+        raise SettingError(name, f" is {value!r}: expected {expected}")
+
+
+def require_finite(part: Any) -> None:
+    """Raise the `SettingError` of a number of this dataclass that is infinite or none."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        require(not isinstance(value, float) or math.isfinite(value), field.name, value, "a finite number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +64,7 @@ class TrainConfig:
     end_epoch: int = 0
 
     def __post_init__(self) -> None:
-        require(self.batch_size > 0, "per_batch_size", self.batch_size, "a number of images above 0")
+        require(self.batch_size > 0, "batch_size", self.batch_size, "a number of images above 0")
         require(self.lr > 0, "lr", self.lr, "a learning rate above 0")
         require(self.wd >= 0, "wd", self.wd, "a weight decay of 0 or more")
         require(0 <= self.mom < 1, "mom", self.mom, "a momentum in [0, 1)")
@@ -73,3 +82,4 @@ class TrainConfig:
         require(self.on_nan in ON_NAN, "on_nan", self.on_nan, ", ".join(ON_NAN))
         require(self.margin_warmup >= 0, "margin_warmup", self.margin_warmup, "a number of batches, or 0")
         require(self.clip_grad >= 0, "clip_grad", self.clip_grad, "a length above 0, or 0 for no limit")
+        require_finite(self)

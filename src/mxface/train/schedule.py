@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mxface.errors import ConfigError
+from mxface.errors import SettingError
 
 FACTOR = 0.1
 
@@ -17,9 +17,10 @@ def parse_lr_steps(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as exc:
-        raise ConfigError(
-            f"lr_steps is {text!r}: expected batch numbers with commas between them, such as 100000,160000 "
-            "(to keep the rate, name a batch that is never reached)"
+        raise SettingError(
+            "lr_steps",
+            f" is {text!r}: expected batch numbers with commas between them, such as 100000,160000 "
+            "(to keep the rate, name a batch that is never reached)",
         ) from exc
 
 
