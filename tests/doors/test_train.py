@@ -30,19 +30,21 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_help_from_anywhere(tmp_path: Path) -> None:
-    result = run_door(DOOR, "--help", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "train.py --network r100 --loss arcface --dataset emore" in result.stdout
-    assert "--per-batch-size" in result.stdout
-    module = subprocess.run(
-        [sys.executable, "-m", "mxface.recognition.train", "--help"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (module.returncode, module.stdout) == (0, result.stdout)
+@pytest.mark.parametrize("door", ["train", "train_parall", "train_softmax"])
+def test_help_from_anywhere(tmp_path: Path, door: str) -> None:
+    """It is all that is printed, also where there is no config.py; outside of a checkout not even the sample's."""
+    result = run_door(f"recognition/{door}.py", "--help", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"{door}.py --network r100 --loss" in result.stdout
+    assert "images of a batch, per rank (default: 128)" in result.stdout
+    module = [sys.executable, "-m", f"mxface.recognition.{door}", "--help"]
+    same = subprocess.run(module, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (same.returncode, same.stdout) == (0, result.stdout)
+
+    installed = ["-c", f"from mxface.recognition.{door} import main; main()", "--help"]
+    elsewhere = subprocess.run([sys.executable, *installed], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (elsewhere.returncode, elsewhere.stderr) == (0, "")
+    assert "images of a batch, per rank\n" in elsewhere.stdout
 
 
 def test_a_run_from_records_to_checkpoint(workplace: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
@@ -90,13 +89,19 @@ def test_search_order(checkout: Path, caplog: pytest.LogCaptureFixture) -> None:
         read_config_file()
     expected = []
     sample = place_config(checkout / "elsewhere", "sample_config.py")
-    with caplog.at_level(logging.WARNING):
-        assert read_config_file().path == sample
-    assert "no config.py: using" in caplog.text
+    found = read_config_file()
+    assert found.path == sample
+    found.warn_if_fallback()
+    assert f"no config.py: using {sample}" in caplog.text
+    caplog.clear()
     for folder in (checkout, checkout / "recognition", checkout / "elsewhere"):  # the last one wins
         expected.append(place_config(folder))
         assert read_config_file().path == expected[-1]
-    assert read_config_file(expected[0]).path == expected[0]
+    for path in (expected[0], sample):
+        named = read_config_file(path)
+        named.warn_if_fallback()
+        assert named.path == path
+    assert not caplog.text
 
 
 def test_a_file_is_executed_once(tmp_path: Path) -> None:

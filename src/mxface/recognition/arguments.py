@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from mxface.cli import HelpFormatter
 from mxface.errors import ConfigError, SettingError
 from mxface.loaders.train_loader import DAMAGED_LIMIT
 from mxface.recognition.config import (
+    DEFAULT_KINDS,
     ENGINES,
     DataConfig,
     LossConfig,
@@ -53,15 +55,18 @@ def parse_arguments(argv: Sequence[str] | None, *, description: str, parall: boo
     `parall`: of train_parall.py, which has flags and rules of its own.
     """
     chosen, _ = _choosing_parser({}).parse_known_args(argv)
-    file = read_config_file(chosen.config)
+    try:
+        file = read_config_file(chosen.config)
+    except ConfigError:
+        if not {"-h", "--help"}.isdisjoint(sys.argv[1:] if argv is None else argv):
+            _full_parser(dict.fromkeys(DEFAULT_KINDS), description, parall=parall).parse_args(argv)  # ends here
+        raise
     chosen, _ = _choosing_parser(file.defaults).parse_known_args(argv)
     settings, defaults = file.generate(network=chosen.network, dataset=chosen.dataset, loss=chosen.loss)
     # an entry may hold `dataset = "emore"`, which must not outvote the flag
     defaults = read_defaults(defaults) | {"network": chosen.network, "dataset": chosen.dataset, "loss": chosen.loss}
-    parser = _full_parser(defaults, description)
-    if parall:
-        _add_parall_flags(parser)
-    flags = parser.parse_args(argv)
+    flags = _full_parser(defaults, description, parall=parall).parse_args(argv)
+    file.warn_if_fallback()
     warn_unknown_keys(settings, defaults, file.path)
     if parall:
         _require_parall_can(flags, settings)
@@ -100,7 +105,7 @@ def _choosing_parser(defaults: Mapping[str, Any], **options: Any) -> argparse.Ar
     return parser
 
 
-def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.ArgumentParser:
+def _full_parser(defaults: Mapping[str, Any], description: str, *, parall: bool) -> argparse.ArgumentParser:
     parser = _choosing_parser(defaults, description=description, formatter_class=HelpFormatter)
 
     files = parser.add_argument_group("files")
@@ -142,6 +147,8 @@ def _full_parser(defaults: Mapping[str, Any], description: str) -> argparse.Argu
 
     machine = add_machine_flags(parser)
     machine.add_argument("--kvstore", default=defaults["kvstore"], help="'device' or 'local': one machine")
+    if parall:
+        _add_parall_flags(parser)
     return parser
 
 

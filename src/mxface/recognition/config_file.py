@@ -19,6 +19,7 @@ from mxface.places import search_folders
 
 log = logging.getLogger(__name__)
 
+SAMPLE_NAME = "sample_config.py"
 TABLES = ("network", "dataset", "loss")
 
 
@@ -28,10 +29,17 @@ class ConfigFile:
 
     path: Path
     namespace: Mapping[str, Any]
+    is_fallback: bool = False
+    """Whether it is the sample, for want of a file of the user's."""
 
     @property
     def defaults(self) -> dict[str, Any]:
         return dict(self.namespace["default"])
+
+    def warn_if_fallback(self) -> None:
+        """Say that the sample counts."""
+        if self.is_fallback:
+            log.warning("no config.py: using %s (cp sample_config.py config.py to change it)", self.path)
 
     def generate(self, *, network: str, dataset: str, loss: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The merged `(config, default)` of the three chosen entries."""
@@ -47,7 +55,7 @@ class ConfigFile:
 
 
 def read_config_file(path: Path | None = None) -> ConfigFile:
-    """Execute `path`, else the first `config.py` in reach, else the first `sample_config.py`, with a notice."""
+    """Execute `path`, else the first `config.py` in reach, else the first `sample_config.py`."""
     found = path or _find_config()
     if not found.is_file():
         raise ConfigError(f"--config {found}: no such file")
@@ -58,7 +66,8 @@ def read_config_file(path: Path | None = None) -> ConfigFile:
     missing = [name for name in (*TABLES, "config", "default", "generate_config") if name not in namespace]
     if missing:
         raise ConfigError(f"{found}: has no {', '.join(missing)}; start from a copy of sample_config.py")
-    return ConfigFile(path=found.resolve(), namespace=namespace)
+    is_fallback = path is None and found.name == SAMPLE_NAME
+    return ConfigFile(path=found.resolve(), namespace=namespace, is_fallback=is_fallback)
 
 
 def _find_config() -> Path:
@@ -66,11 +75,9 @@ def _find_config() -> Path:
         Path(mxface.__file__).resolve().parent
     )  # under `python -m` the command's folder, whose config.py is no user's
     folders = [folder for folder in search_folders() if package not in (folder, *folder.parents)]
-    for name in ("config.py", "sample_config.py"):
+    for name in ("config.py", SAMPLE_NAME):
         for folder in folders:
             if (folder / name).is_file():
-                if name == "sample_config.py":
-                    log.warning("no config.py: using %s (cp sample_config.py config.py to change it)", folder / name)
                 return folder / name
     places = ", ".join(map(str, folders))
-    raise ConfigError(f"neither config.py nor sample_config.py in {places}; give one with --config PATH")
+    raise ConfigError(f"neither config.py nor {SAMPLE_NAME} in {places}; give one with --config PATH")
