@@ -58,7 +58,7 @@ def test_progress_every_thousand(
 
 def test_what_cannot_be_packed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data-dir", str(folder), "--output", str(folder)]) == 1
-    assert "is a folder; name a file" in capsys.readouterr().err
+    assert "is a folder; name a file in it" in capsys.readouterr().err
     (folder / "pairs.txt").write_text("10\t1\nann\t1\t7\n")
     assert main(["--data-dir", str(folder), "--output", str(folder / "x.bin")]) == 1
     assert "no pair of" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from mxface.errors import ConfigError, DataError
 from mxface.formats.atomic import atomic_write
 from mxface.formats.lst import ListItem, format_line
 from mxface.loaders.ordered_map import ordered_map
+from mxface.outputs import require_folder
 
 if TYPE_CHECKING:
     from mxface.detect.mtcnn import Detection, MtcnnDetector
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(f"--threads {args.threads}: give a number, or 0 for all CPU cores")
     if args.output_dir.resolve() == args.input_dir.resolve():
         raise ConfigError(f"--output-dir {args.output_dir} is the input folder: the photographs would be overwritten")
+    require_folder(args.output_dir, "--output-dir")
     faces = list(list_faces(args.input_dir))
     if not faces:
         raise DataError(f"{args.input_dir} holds no image; its layout must be PERSON/IMAGE")

@@ -23,6 +23,7 @@ from mxface.data.wheels import check_wheel, fetch_wheel
 from mxface.errors import FormatError
 from mxface.formats.joblib_arrays import read_joblib_arrays
 from mxface.graph import Symbol, save_checkpoint
+from mxface.outputs import require_folder
 from mxface.places import repository_root
 from mxface.symbols import mtcnn
 
@@ -130,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=default, help="folder to write to")
     parser.add_argument("--wheel", type=Path, help=f"mtcnn-{_VERSION}-py3-none-any.whl, if you have it already")
     args = parser.parse_args(argv)
+    require_folder(args.output, "--output")
     wheel = args.wheel or fetch_mtcnn()
     parameters = read_wheel(wheel)
     args.output.mkdir(parents=True, exist_ok=True)

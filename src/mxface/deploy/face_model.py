@@ -41,6 +41,7 @@ from mxface.deploy.face import (
 from mxface.detect.mtcnn import MtcnnDetector
 from mxface.detect.mtcnn_networks import find_model_folder
 from mxface.errors import ConfigError
+from mxface.outputs import require_folder
 from mxface.runtime import Predictor, choose_device
 
 DESCRIPTION = """\
@@ -111,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("aligned"), help="folder for the aligned faces")
     args = parser.parse_args(argv)
     setup_logging()
+    require_folder(args.output, "--output")
     args.model = args.ga_model = ""
     model = FaceModel(args)
     images = image_paths(args.image)

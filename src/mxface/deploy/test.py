@@ -24,6 +24,7 @@ from mxface.deploy.face import Face, no_face, normalize
 from mxface.deploy.face_model import FaceModel
 from mxface.errors import ConfigError
 from mxface.formats.atomic import atomic_write
+from mxface.outputs import require_file, require_folder
 
 DESCRIPTION = """\
 Find the face in each photograph. Say its gender (1 is male) and its age when --ga-model is given, a line each; then
@@ -43,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     if args.output and not args.model:
         raise ConfigError("--output takes embeddings: give --model PREFIX,EPOCH too")
+    if args.output:
+        require_file(args.output, "--output")
+    if args.draw:
+        require_folder(args.draw, "--draw")
     images = image_paths(args.image)
     drawings = picture_targets(args.draw, images) if args.draw else None
     model = FaceModel(args)

@@ -19,6 +19,7 @@ from mxface.eval.report import Judgement, SetReport, write_report
 from mxface.formats.atomic import atomic_write
 from mxface.formats.checkpoint import list_epochs, params_path, split_model
 from mxface.formats.dataset_property import read_property
+from mxface.outputs import require_file, require_folder
 
 TEST, BAD_CASES = 0, 1
 BAD_CASES_FOLDER = Path("badcases")
@@ -46,6 +47,7 @@ class LoadedModel:
 def main(argv: Sequence[str] | None = None) -> int:
     """Test, draw the bad cases, or dump the embeddings."""
     args = parse_arguments(argv)
+    require_outputs(args)
     prop = read_property(args.data_dir)
     image_size = (prop.height, prop.width)
     print("image_size", list(image_size))
@@ -83,6 +85,16 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.mode != TEST and (args.report or args.baseline):
         raise ConfigError(f"--report and --baseline belong to --mode 0, not to --mode {args.mode}")
     return args
+
+
+def require_outputs(args: argparse.Namespace) -> None:
+    """Raise ConfigError where what the mode writes could not be written."""
+    if args.report:
+        require_file(args.report, "--report", makes_folders=True)
+    if args.mode == BAD_CASES:
+        require_folder(BAD_CASES_FOLDER, f"--mode {args.mode}:")
+    elif args.mode != TEST:
+        require_file(DUMP_FILE, f"--mode {args.mode}:")
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:

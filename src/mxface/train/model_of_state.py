@@ -93,10 +93,12 @@ def write_split(model: Checkpoint, epoch: int, num_parts: int, folder: Path) -> 
     num_classes = len(model.arg_params[WEIGHT])
     ranges = [class_range(num_classes, Ranks(rank, num_parts)) for rank in range(num_parts)]
     if not ranges[-1]:
-        most = math.ceil(num_classes / len(ranges[0]))
-        raise ConfigError(f"--ranks {num_parts}: {num_classes} classes fill {most} parts of {len(ranges[0])}")
-    if folder.exists():
-        raise ConfigError(f"--output {folder} exists; name a new folder")
+        rows = len(ranges[0])
+        filled = math.ceil(num_classes / rows)
+        raise ConfigError(
+            f"--ranks {num_parts}: {num_classes} classes, {rows} a part ({num_classes} / {num_parts} rounded up), fill "
+            f"{filled} parts, and the others would be empty; choose --ranks {filled}"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
     try:

@@ -161,11 +161,26 @@ def test_what_cannot_be_split_is_refused(run: Path, capsys: pytest.CaptureFixtur
 
     parts = str(run / "parts")
     assert "no fc7_weight: nothing to split" in error("split", f"{run}/model,1", "--ranks", "2", "--output", parts)
-    assert "--ranks 7: 11 classes fill 6 parts of 2" in error("split", str(run), "--ranks", "7", "--output", parts)
+    seven = error("split", str(run), "--ranks", "7", "--output", parts)
+    assert "--ranks 7: 11 classes, 2 a part (11 / 7 rounded up), fill 6 parts, and the others" in seven
+    assert seven.endswith("choose --ranks 6\n")
+    assert error("split", str(run), "--ranks", "99", "--output", parts).endswith("choose --ranks 11\n")
     assert "--ranks 0: expected" in error("split", str(run), "--ranks", "0", "--output", parts)
-    assert "exists; name a new folder" in error("split", str(run), "--ranks", "2", "--output", str(run / "state"))
+    assert "exists; name a new folder" in error("split", "nowhere,0", "--ranks", "2", "--output", str(run / "state"))
     assert "nowhere: no such file or folder" in error("inspect", "nowhere")
     assert "no training state; name a step-" in error("merge", parts, "--output", f"{parts},1")
+    model = f"{run}/model,1"
+    assert "SOURCE is a model, which has its own" in error(
+        "split", model, "--ranks", "2", "--output", parts, "--symbol", "x"
+    )
+    assert "has no phantom classes" in error("merge", str(run), "--output", f"{parts},1", "--num-classes", "-1")
+    assert "the output folder cannot be made" in error(
+        "split", str(run), "--ranks", "2", "--output", f"{model[:-2]}-symbol.json/x"
+    )
+    before = sorted(run.rglob("*"))
+    error("merge", str(run / "model,1"), "--output", f"{parts}/new/model,1")
+    error("split", f"{run}/model,9", "--ranks", "2", "--output", f"{parts}/new/folder")
+    assert sorted(run.rglob("*")) == before  # not even a folder
 
 
 def test_a_split_that_fails_leaves_nothing(

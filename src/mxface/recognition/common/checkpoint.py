@@ -14,6 +14,7 @@ from mxface.errors import ConfigError, DataError, FormatError
 from mxface.formats.checkpoint import one_epoch, params_path, symbol_path
 from mxface.formats.params import read_params
 from mxface.graph import Checkpoint, load_checkpoint, load_symbol, save_checkpoint
+from mxface.outputs import output_folder
 from mxface.train.model_of_state import find_state, is_split, model_of_state, read_split, read_tables, write_split
 from mxface.train.state import StateFolder
 from mxface.train.state_metadata import METADATA_FILE, read_metadata, stored_tensors
@@ -99,16 +100,17 @@ def run_merge(args: argparse.Namespace) -> None:
     """merge."""
     prefix, epoch = one_epoch("--output", args.output)
     folder = Path(prefix).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_split(args.source):
-        if args.with_head or args.symbol:
-            raise ConfigError("--with-head and --symbol are for a training state; parts have both")
-        model = read_split(args.source, folder, args.num_classes)
-    elif args.num_classes is not None:
-        raise ConfigError("--num-classes is for parts; a training state has no phantom classes")
-    else:
-        model = _read_state(find_state(args.source), args.symbol, with_head=args.with_head, scratch=folder)
-    save_checkpoint(prefix, epoch, model.symbol, model.arg_params, model.aux_params)
+    parts = is_split(args.source)
+    if parts and (args.with_head or args.symbol):
+        raise ConfigError("--with-head and --symbol are for a training state; SOURCE is parts, which have both")
+    if not parts and args.num_classes is not None:
+        raise ConfigError("--num-classes is for parts; SOURCE is a training state, which has no phantom classes")
+    with output_folder(folder, "--output"):
+        if parts:
+            model = read_split(args.source, folder, args.num_classes)
+        else:
+            model = _read_state(find_state(args.source), args.symbol, with_head=args.with_head, scratch=folder)
+        save_checkpoint(prefix, epoch, model.symbol, model.arg_params, model.aux_params)
     print(f"written: {params_path(prefix, epoch)}")
 
 
@@ -116,17 +118,20 @@ def run_split(args: argparse.Namespace) -> None:
     """split."""
     if args.ranks < 1:
         raise ConfigError(f"--ranks {args.ranks}: expected a number of parts above 0")
-    if Path(args.source).is_dir():
-        scratch = args.output.resolve().parent
-        scratch.mkdir(parents=True, exist_ok=True)
-        model, epoch = _read_state(find_state(Path(args.source)), args.symbol, with_head=True, scratch=scratch), 0
-    elif args.symbol:
-        raise ConfigError("--symbol is for a training state; a model has its own")
-    else:
-        prefix, epoch = one_epoch("SOURCE", args.source)
-        model = load_checkpoint(prefix, epoch)
-    for path in write_split(model, epoch, args.ranks, args.output):
-        print(f"written: {path}")
+    if args.output.exists():
+        raise ConfigError(f"--output {args.output}: exists; name a new folder")
+    is_state = Path(args.source).is_dir()
+    if args.symbol and not is_state:
+        raise ConfigError("--symbol is for a training state; SOURCE is a model, which has its own")
+    folder = args.output.resolve().parent
+    with output_folder(folder, "--output"):
+        if is_state:
+            model, epoch = _read_state(find_state(Path(args.source)), args.symbol, with_head=True, scratch=folder), 0
+        else:
+            prefix, epoch = one_epoch("SOURCE", args.source)
+            model = load_checkpoint(prefix, epoch)
+        for path in write_split(model, epoch, args.ranks, args.output):
+            print(f"written: {path}")
 
 
 def _read_state(state: Path, symbol: Path | None, *, with_head: bool, scratch: Path) -> Checkpoint:

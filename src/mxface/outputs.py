@@ -1,0 +1,62 @@
+"""Where a command will write: checked or made before the work starts, so that no work is lost for want of a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mxface.errors import ConfigError
+
+
+def require_file(path: str | os.PathLike[str], flag: str, *, makes_folders: bool = False) -> None:
+    """Raise ConfigError where no file can be written to `path`, the value of `flag`.
+
+    Its folder must exist, unless the command `makes_folders`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f"{flag} {path}: is a folder; name a file in it")
+    if not (makes_folders or path.parent.exists()):
+        raise ConfigError(f"{flag} {path}: there is no folder {path.parent}; make it, or name another")
+    _require_writable(path.parent, f"{flag} {path}")
+
+
+def require_folder(path: str | os.PathLike[str], flag: str) -> None:
+    """Raise ConfigError where files cannot be written into the folder `path`, which need not exist."""
+    _require_writable(Path(path), f"{flag} {path}")
+
+
+def _require_writable(folder: Path, subject: str) -> None:
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=nearest, prefix=".", suffix=".tmp"):
+            pass  # to try is the only way to know: permissions are not all that can stand against it
+    except OSError as exc:
+        raise ConfigError(
+            f"{subject}: nothing can be written to {nearest} ({exc.strerror}); name another place"
+        ) from exc
+
+
+@contextlib.contextmanager
+def output_folder(path: Path, flag: str) -> Iterator[None]:
+    """Make the folder `path`, with its parents, or raise ConfigError.
+
+    Where the block fails, those that were made go again if they are empty.
+    """
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            reason = exc.strerror
+            raise ConfigError(f"{path}: the output folder cannot be made ({reason}); choose another {flag}") from exc
+        require_folder(path, flag)
+        yield
+    except BaseException:
+        for place in missing:
+            with contextlib.suppress(OSError):  # not empty, or made by somebody else and gone
+                place.rmdir()
+        raise
