@@ -32,6 +32,8 @@ def talk(ranks: Ranks) -> dict[str, Any]:
         "first": ranks.broadcast_(mine.clone()),
         "any": (ranks.any(ranks.rank == 1), ranks.any(False)),
         "later": ranks.begin_max(10 * ranks.rank)(),
+        "values": ranks.gather({"rank": ranks.rank}),
+        "shares": [list(ranks.share(total)) for total in (8, 2, 0)],
     }
 
 
@@ -53,6 +55,9 @@ def test_ranks_talk_over_gloo() -> None:
         assert torch.equal(result["first"], base)
         assert result["any"] == (True, False)
         assert result["later"] == 20
+        assert result["values"] == [{"rank": 0}, {"rank": 1}, {"rank": 2}]
+    shares = zip(*(result["shares"] for result in results), strict=True)
+    assert list(shares) == [([0, 1, 2], [3, 4, 5], [6, 7]), ([0], [1], []), ([], [], [])]
 
 
 def test_one_process_alone_copies_nothing() -> None:
@@ -63,6 +68,7 @@ def test_one_process_alone_copies_nothing() -> None:
         assert method(tensor) is tensor
     assert torch.equal(tensor, torch.ones(2, 3))
     assert (ranks.any(True), ranks.any(False), ranks.begin_max(3)()) == (True, False, 3)
+    assert (ranks.gather("value"), ranks.share(3)) == (["value"], range(3))
 
 
 def fail_on_rank_1(ranks: Ranks) -> None:

@@ -11,7 +11,9 @@ Sums come out the same to the last bit on every rank, so that all decide alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -20,6 +22,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 Result = TypeVar("Result")
+
+BEAT_S = 0.25
+"""How often a rank at work says so: far below every timeout."""
 
 
 @dataclass(frozen=True)
@@ -130,19 +135,58 @@ class Ranks:
         return wait
 
     def on_main(self, action: Callable[[], Result]) -> Result:
-        """What `action` gives or raises on rank 0, on every rank; a result or an exception that can be pickled."""
+        """What `action` gives or raises on rank 0, on every rank; a result or an exception that can be pickled.
+
+        It may take as long as it takes: see `at_work`.
+        """
         if self.count == 1:
             return action()
         outcome: list[Any] = [None, None]
-        if self.is_main:
-            try:
-                outcome[0] = action()
-            except Exception as exc:
-                outcome[1] = exc
+        with self.at_work():
+            if self.is_main:
+                try:
+                    outcome[0] = action()
+                except Exception as exc:
+                    outcome[1] = exc
         result, error = self._broadcast_value(outcome)
         if error is not None:
             raise error
         return cast(Result, result)
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """While a block that every rank enters runs, each at its own pace; leaving it waits for all, however long.
+
+        Meanwhile a thread of each tells the others that it lives: the timeout of the group counts a rank's silence, as
+        of one that is gone or stopped, not its work. Inside the block a rank talks to no other.
+        """
+        if self.count == 1:
+            yield
+            return
+        done, failures = threading.Event(), []
+
+        def beat() -> None:
+            try:
+                while self.any(not done.wait(BEAT_S)):
+                    pass
+            except Exception as exc:
+                failures.append(exc)
+
+        beats = threading.Thread(target=beat, name="mxface-at-work", daemon=True)
+        beats.start()
+
+        def leave() -> None:
+            done.set()
+            beats.join()
+
+        try:
+            yield
+        except Exception:
+            leave()
+            raise
+        leave()
+        if failures:
+            raise failures[0]
 
     def barrier(self) -> None:
         """Wait for all ranks."""

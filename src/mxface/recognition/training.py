@@ -120,9 +120,10 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
         flops = count_flops(embedding, data=(1, channels, height, width))
         if run.count_flops:
             say("Network FLOPs:", flops_text(flops))
-        loader, place = build_batches(run, learner, session)
-        stack.enter_context(contextlib.closing(loader))
-        pair_sets = load_pair_sets(run.data, say=say)
+        with ranks.at_work():  # disks differ
+            loader, place = build_batches(run, learner, session)
+            stack.enter_context(contextlib.closing(loader))
+            pair_sets = load_pair_sets(run.data, say=say)
         warn_if_nothing_is_saved(run, pair_sets)
 
         state = start_state(run, num_classes, session, learner, progress, rule, loader.dataset.num_images, place)

@@ -72,13 +72,14 @@ class Judge:
         ranks = self._ranks
         self._log.say("testing verification..")
         own = ranks.share(len(pairs.images))
-        views = embed_views(
-            self._learner.embed,
-            pairs.images[own.start : own.stop],
-            batch_size=self._batch_size // ranks.count,
-            name=pairs.name,
-            progress=ranks.is_main,
-        )
+        with ranks.at_work():
+            views = embed_views(
+                self._learner.embed,
+                pairs.images[own.start : own.stop],
+                batch_size=self._batch_size // ranks.count,
+                name=pairs.name,
+                progress=ranks.is_main,
+            )
         plain, mirrored = (ranks.collect_rows(torch.from_numpy(view)).numpy() for view in (views.plain, views.mirrored))
 
         def judge() -> tuple[float, float, float]:

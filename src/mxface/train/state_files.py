@@ -61,7 +61,7 @@ def write_tensors(folder: Path, state: Mapping[str, Tensor], *, sharded: Mapping
 
     An error on one rank is raised on all; OSError where it was the disk's.
     """
-    writer = _Writer(folder, overwrite=False)
+    writer = _Writer(folder, ranks)
     with _in_words():
         save(dict(state), storage_writer=writer, planner=_PartsWriter(sharded, ranks))
 
@@ -73,7 +73,7 @@ def read_tensors(
 
     `metadata` is of `read_metadata`, and has these names with these shapes.
     """
-    reader = _Reader(folder, metadata)
+    reader = _Reader(folder, metadata, ranks)
     with _in_words():
         load(dict(state), storage_reader=reader, planner=_PartsReader(sharded, ranks))
 
@@ -94,11 +94,16 @@ def _in_words() -> Iterator[None]:
 
 
 class _Writer(FileSystemWriter):
-    """Torch's writer, which hides the disk's errors behind its own."""
+    """Torch's writer, which hides the disk's errors behind its own; ranks wait for one another, however slow a disk."""
+
+    def __init__(self, folder: Path, ranks: Ranks) -> None:
+        super().__init__(folder, overwrite=False)
+        self._ranks = ranks
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[Any]]:
         try:
-            return super().write_data(plan, planner)
+            with self._ranks.at_work():
+                return super().write_data(plan, planner)
         except Exception as exc:
             cause: BaseException | None = exc
             while cause is not None and not isinstance(cause, OSError):
@@ -196,18 +201,19 @@ class _PartsReader(DefaultLoadPlanner):
 
 
 class _Reader(FileSystemReader):
-    """Torch's reader, with metadata that were checked before, and bytes that are checked here."""
+    """Torch's reader, with metadata that were checked before, and bytes that are checked here; waits as `_Writer`."""
 
-    def __init__(self, path: Path, metadata: Metadata) -> None:
+    def __init__(self, path: Path, metadata: Metadata, ranks: Ranks) -> None:
         super().__init__(path)
         self._metadata = metadata
         self._folder = path
+        self._ranks = ranks
 
     def read_metadata(self, *_args: Any, **_kwargs: Any) -> Metadata:
         return self._metadata
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
-        with contextlib.ExitStack() as stack:
+        with self._ranks.at_work(), contextlib.ExitStack() as stack:
             files: dict[str, IO[bytes]] = {}
             for item in plan.items:
                 info = self._metadata.storage_data.get(item.storage_index)

@@ -131,7 +131,8 @@ class TripletRounds:
             leave=False,
             disable=None if self._ranks.is_main else True,  # one bar, not one a rank
         )
-        own = np.stack([self._learner.embed(batch.data) for batch in batches])  # type: ignore[arg-type]
+        with self._ranks.at_work():
+            own = np.stack([self._learner.embed(batch.data) for batch in batches])  # type: ignore[arg-type]
         of_ranks = self._ranks.gather_rows(torch.from_numpy(own)).view(self._ranks.count, *own.shape)
         rows = of_ranks.transpose(0, 1).reshape(-1, own.shape[-1])[: len(positions)]  # the batches, in each the ranks'
         self._plain.count_together(self._ranks.gather(self._plain.damaged))
