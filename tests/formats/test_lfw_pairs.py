@@ -22,6 +22,19 @@ def test_both_kinds_of_line(tmp_path: Path) -> None:
     assert [pair.issame for pair in pairs] == [True, False]
 
 
+def test_names_with_blanks_between_tabs(tmp_path: Path) -> None:
+    text = "10\t300\nAda Lovelace\t1\t4\n Ada Lovelace\t\t1\tGrace B. Hopper\t12 \nAda 1\tBob\t2\n"
+    assert read_pairs(write(tmp_path, text)) == [
+        Pair(("Ada Lovelace", 1), ("Ada Lovelace", 4)),
+        Pair(("Ada Lovelace", 1), ("Grace B. Hopper", 12)),
+        Pair(("Ada", 1), ("Bob", 2)),  # tabs and blanks, as 2019 read it
+    ]
+    with pytest.raises(
+        FormatError, match=r"'Ada Lovelace 1 2' in line 2.* where a name has blanks, part the fields by tabs"
+    ):
+        read_pairs(write(tmp_path, "1 2\nAda Lovelace 1 2\n"))
+
+
 @pytest.mark.parametrize("line", ["Ada", "Ada 1", "Ada one 2", "Ada 1 Bob two", "Ada 1 Bob 2 3"])
 def test_a_line_of_another_form_is_named(tmp_path: Path, line: str) -> None:
     with pytest.raises(FormatError, match=f"{line}' in line 3"):

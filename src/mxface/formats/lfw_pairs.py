@@ -1,11 +1,13 @@
 """`pairs.txt` of Labelled Faces in the Wild, and the folders it speaks of.
 
 The first line (folds and pairs a fold) is skipped. Then `NAME i j`: two pictures of one person, or `NAME i NAME2 j`:
-two people; fields are parted by white space. Picture i of NAME is the file `NAME/NAME_%04d.jpg`.
+two people. Fields are parted by tabs, as LFW's are, so that a name may hold blanks, or by any white space. Picture i of
+NAME is the file `NAME/NAME_%04d.jpg`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -34,16 +36,22 @@ def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
         lines = Path(path).read_text("utf-8").splitlines()
     except UnicodeDecodeError as exc:
         raise FormatError(path, "bytes that are no text", "a pairs.txt in UTF-8", offset=exc.start) from exc
-    return [_parse(path, number, line.split()) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    return [_parse(path, number, line) for number, line in enumerate(lines[1:], start=2) if line.strip()]
 
 
-def _parse(path: str | os.PathLike[str], number: int, fields: list[str]) -> Pair:
-    try:
-        name, first, *name_2, second = fields
-        (other,) = name_2 or [name]
-        return Pair((name, int(first)), (other, int(second)))
-    except ValueError as exc:
-        raise FormatError(path, f"{' '.join(fields)!r} in line {number}", "`NAME i j` or `NAME i NAME2 j`") from exc
+def _parse(path: str | os.PathLike[str], number: int, line: str) -> Pair:
+    by_tabs = [field.strip() for field in line.split("\t") if field.strip()]
+    for fields in (by_tabs, line.split()):
+        with contextlib.suppress(ValueError):
+            name, first, *name_2, second = fields
+            (other,) = name_2 or [name]
+            return Pair((name, int(first)), (other, int(second)))
+    raise FormatError(
+        path,
+        f"{line.strip()!r} in line {number}",
+        "`NAME i j` or `NAME i NAME2 j`",
+        way_out="where a name has blanks, part the fields by tabs",
+    )
 
 
 def picture_path(folder: str | os.PathLike[str], picture: tuple[str, int], extension: str = "jpg") -> Path:
