@@ -92,6 +92,24 @@ def test_a_bin_is_loaded_and_told_of(tmp_path: Path, files: tuple[list[bytes], l
     np.testing.assert_array_equal(second, decode_image(files[0][3]))
 
 
+def test_a_share_of_the_pictures_is_decoded_alone(
+    files: tuple[list[bytes], list[bool]], pairs: PairSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+
+    def counting(picture: bytes) -> NDArray[np.uint8]:
+        decoded.append(picture)
+        return decode_image(picture)
+
+    monkeypatch.setattr("mxface.eval.protocol.decode_image", counting)
+    own = range(10, 17)
+    part = decode_pair_set("people", *files, (112, 112), share=lambda _total: own)
+    np.testing.assert_array_equal(part.images, pairs.images[10:17])
+    np.testing.assert_array_equal(part.items, pairs.items)
+    assert part.num_pictures == pairs.num_pictures == len(pairs.images)
+    assert len(decoded) == len(own)
+
+
 def test_told_to_the_log_unless_asked_otherwise(
     files: tuple[list[bytes], list[bool]], caplog: pytest.LogCaptureFixture
 ) -> None:

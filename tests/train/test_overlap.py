@@ -10,15 +10,14 @@ import pytest
 from tests.support.faces import encode, photograph
 from tests.support.records import face_image, pack_people
 
-from mxface.eval.protocol import PairSet, decode_pair_set
 from mxface.loaders import RecordDataset
 from mxface.loaders.decode import decode_image
 from mxface.train import overlap
-from mxface.train.overlap import SAME_PICTURE, find_overlaps, thumbnails
+from mxface.train.overlap import SAME_PICTURE, Thumbnails, find_overlaps, thumbnails
 
 
-def pairs_of(name: str, *encoded: bytes) -> PairSet:
-    return decode_pair_set(name, encoded, [True] * (len(encoded) // 2), (112, 112), say=lambda _: None)
+def rows_of(*encoded: bytes) -> Thumbnails:
+    return thumbnails([decode_image(picture) for picture in encoded])
 
 
 @pytest.fixture
@@ -34,10 +33,10 @@ def again(encoded: bytes, quality: int) -> bytes:
 
 
 def test_pictures_of_the_training_set_are_found_and_others_are_not(dataset: RecordDataset) -> None:
-    fresh = pairs_of("fresh", *(encode(photograph(50 + number, 1)) for number in range(6)))
-    same = pairs_of("same", face_image(2), again(face_image(5), 70), face_image(60), again(face_image(6), 90))
-    assert find_overlaps(dataset, [fresh]) == []
-    (found,) = find_overlaps(dataset, [fresh, same], threads=2)
+    fresh = rows_of(*(encode(photograph(50 + number, 1)) for number in range(6)))
+    same = rows_of(face_image(2), again(face_image(5), 70), face_image(60), again(face_image(6), 90))
+    assert find_overlaps(dataset, {"fresh": fresh}) == []
+    (found,) = find_overlaps(dataset, {"fresh": fresh, "same": same}, threads=2)
     assert (found.name, found.found, found.pictures, found.identities) == ("same", 3, 4, 2)
     assert (found.looked_at, found.training) == (12, 12)
     assert found.example == (1, 0)  # key 2, of label 0
@@ -45,19 +44,19 @@ def test_pictures_of_the_training_set_are_found_and_others_are_not(dataset: Reco
 
 def test_of_a_large_set_a_sample_is_looked_at(dataset: RecordDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overlap, "LOOKED_AT", 4)
-    (found,) = find_overlaps(dataset, [pairs_of("same", *(face_image(key) for key in (1, 2, 4, 5)))])
+    (found,) = find_overlaps(dataset, {"same": rows_of(*(face_image(key) for key in (1, 2, 4, 5)))})
     assert (found.looked_at, found.found) == (4, 2)  # keys 1, 4, 7 and 10
 
 
 def test_damaged_records_are_passed_over(tmp_path: Path) -> None:
     dataset = RecordDataset(pack_people(tmp_path / "train.rec", [2, 2], images={1: b"no picture"}))
-    (found,) = find_overlaps(dataset, [pairs_of("same", face_image(3), face_image(2))])
+    (found,) = find_overlaps(dataset, {"same": rows_of(face_image(3), face_image(2))})
     assert (found.looked_at, found.found) == (3, 2)
 
 
 def test_a_set_of_which_nothing_can_be_read_has_no_overlap(tmp_path: Path) -> None:
     dataset = RecordDataset(pack_people(tmp_path / "train.rec", [2], images={1: b"nothing", 2: b"of an image"}))
-    assert find_overlaps(dataset, [pairs_of("same", face_image(3), face_image(2))]) == []
+    assert find_overlaps(dataset, {"same": rows_of(face_image(3), face_image(2))}) == []
 
 
 def test_photographs_of_real_people_are_told_apart(assets: Path) -> None:

@@ -8,6 +8,7 @@ every figure is taken over the N items.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
@@ -30,6 +31,7 @@ from mxface.loaders.ordered_map import ordered_map
 Pictures = NDArray[np.uint8]  # (B, H, W, 3) RGB
 Embedder = Callable[[Pictures], NDArray[Any]]  # -> (B, D)
 Say = Callable[[str], object]
+Share = Callable[[int], range]  # of so many pictures, those to decode
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +43,17 @@ class PairSet:
     """Decoded pairs; decode once, verify as often as you like."""
 
     name: str
-    images: Pictures  # (U, H, W, 3), every distinct picture once
-    items: Integers  # (N,) rows of `images`
+    images: Pictures  # (U, H, W, 3), every distinct picture once; or the share of them that was asked for
+    items: Integers  # (N,) numbers of the U pictures
     issame: Booleans  # (P,)
 
+    @property
+    def num_pictures(self) -> int:
+        """U, however many of them `images` holds."""
+        return int(self.items.max()) + 1
+
     def pair(self, number: int) -> tuple[Pictures, Pictures]:
-        """The two pictures (H, W, 3) of a pair."""
+        """The two pictures (H, W, 3) of a pair, where all are here."""
         first, second = self.items[2 * number : 2 * number + 2]
         return self.images[first], self.images[second]
 
@@ -86,14 +93,16 @@ class EmbeddedViews(NamedTuple):
     seconds: float
 
 
-def load_pair_set(path: str | os.PathLike[str], image_size: tuple[int, int], *, say: Say = _log.info) -> PairSet:
-    """Read and decode a `.bin` set; (height, width) = `image_size`.
+def load_pair_set(
+    path: str | os.PathLike[str], image_size: tuple[int, int], *, say: Say = _log.info, share: Share = range
+) -> PairSet:
+    """Read and decode a `.bin` set; (height, width) = `image_size`. `share` of the U pictures is decoded: all of them.
 
     Raises FormatError on a damaged file and DataError on a picture that cannot be decoded or does not fit.
     """
     path = Path(path)
     packed = read_evalset(path)
-    return decode_pair_set(path.stem, packed.images, packed.issame, image_size, say=say)
+    return decode_pair_set(path.stem, packed.images, packed.issame, image_size, say=say, share=share)
 
 
 def decode_pair_set(
@@ -103,8 +112,9 @@ def decode_pair_set(
     image_size: tuple[int, int],
     *,
     say: Say = _log.info,
+    share: Share = range,
 ) -> PairSet:
-    """A PairSet of 2P encoded pictures, each distinct one decoded once, in threads."""
+    """A PairSet of 2P encoded pictures, each distinct one of the `share` decoded once, in threads."""
     rows: dict[bytes, int] = {}
     items = np.array([rows.setdefault(picture, len(rows)) for picture in encoded], np.int64)
     if not len(items):
@@ -116,9 +126,11 @@ def decode_pair_set(
         except DataError as exc:
             raise DataError(f"{name}: picture {int(np.argmax(items == rows[picture]))}: {exc}") from exc
 
-    images = np.empty((len(rows), *image_size, 3), np.uint8)
+    own = share(len(rows))
+    pictures = itertools.islice(rows, own.start, own.stop)
+    images = np.empty((len(own), *image_size, 3), np.uint8)
     threads = os.cpu_count() or 1
-    for row, image in enumerate(ordered_map(decode, rows, threads=threads, window=32 * threads)):
+    for row, image in enumerate(ordered_map(decode, pictures, threads=threads, window=32 * threads)):
         images[row] = image
         if row % 1000 == 0:
             say(f"loading bin {row}")

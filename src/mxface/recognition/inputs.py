@@ -118,21 +118,24 @@ def build_loader(run: RunConfig, session: Session) -> TrainLoader:
     )
 
 
-def load_pair_sets(data: DataConfig, *, say: Callable[..., object]) -> list[PairSet]:
-    """The validation sets that lie beside the records; as in 2019, others are passed over."""
+def load_pair_sets(data: DataConfig, session: Session) -> list[PairSet]:
+    """The validation sets that lie beside the records, this rank's share of their pictures.
+
+    As in 2019, others are passed over.
+    """
     height, width, _ = data.image_shape
     pair_sets = []
     for name in data.val_targets:
         path = data.dataset_path / f"{name}.bin"
         if path.is_file():
-            pairs = load_pair_set(path, (height, width), say=say)
+            pairs = load_pair_set(path, (height, width), say=session.say, share=session.ranks.share)
             if len(pairs.issame) < NUM_FOLDS:  # said now, not after --verbose batches
                 raise DataError(
                     f"{path}: {len(pairs.issame)} pairs cannot be split into {NUM_FOLDS} folds; pack more of them, or "
                     f"leave {name} out of val_targets (--target)"
                 )
             pair_sets.append(pairs)
-            say("ver", name)
+            session.say("ver", name)
     return pair_sets
 
 

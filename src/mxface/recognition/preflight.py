@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from mxface.cpus import usable_cpus
 from mxface.eval.protocol import PairSet
@@ -13,11 +14,12 @@ from mxface.graph import Symbol
 from mxface.loaders import RecordDataset
 from mxface.losses import SoftmaxHead
 from mxface.losses.first_loss import expected_first_loss, first_loss_spread
+from mxface.ranks import Ranks
 from mxface.recognition.config import RunConfig
 from mxface.recognition.session import Session
 from mxface.train.learner import Learner, Trainee
 from mxface.train.memory import MemoryForecast, forecast_memory
-from mxface.train.overlap import find_overlaps
+from mxface.train.overlap import Thumbnails, find_overlaps, thumbnails
 from mxface.train.preflight import (
     Identities,
     Preflight,
@@ -49,6 +51,8 @@ def pre_flight(
     Raises ConfigError and DataError, on every rank, for what cannot be trained.
     """
 
+    pictures = collect_thumbnails(pair_sets, session.ranks)
+
     def look() -> Preflight:
         height, width, channels = run.data.image_shape
         rank_batch = run.train.batch_size // (len(session.contexts) or session.ranks.count)
@@ -79,7 +83,7 @@ def pre_flight(
             memory=memory,
             expected_loss=expected_loss,
             loss_spread=loss_spread,
-            overlaps=find_overlaps(dataset, pair_sets, threads=run.threads or usable_cpus()),
+            overlaps=find_overlaps(dataset, pictures, threads=run.threads or usable_cpus()),
             is_mined=run.loss.is_triplet,
         )
 
@@ -94,6 +98,13 @@ def pre_flight(
     return flight
 
 
+def collect_thumbnails(pair_sets: Sequence[PairSet], ranks: Ranks) -> dict[str, Thumbnails]:
+    """Those of each set's pictures, all of them on the main rank; each rank has a share of the pictures."""
+    with ranks.at_work():
+        own = {pairs.name: thumbnails(pairs.images) for pairs in pair_sets}
+    return {name: ranks.collect_rows(torch.from_numpy(rows)).numpy() for name, rows in own.items()}
+
+
 def first_loss(run: RunConfig, learner: Trainee, step: int) -> tuple[float | None, float]:
     """Loss of the first batch and its standard deviation; None and 0 where the run starts from something learned."""
     if step > 0 or run.pretrained or not isinstance(learner, Learner) or not isinstance(learner.head, SoftmaxHead):
@@ -103,7 +114,7 @@ def first_loss(run: RunConfig, learner: Trainee, step: int) -> tuple[float | Non
 
 
 def loaded_bytes(run: RunConfig, session: Session, dataset: RecordDataset, pair_sets: Sequence[PairSet]) -> int:
-    """Verification pictures, the index of the records, and the batches that are made ahead."""
+    """This rank's verification pictures, the index of the records, and the batches that are made ahead."""
     pictures = sum(pairs.images.nbytes for pairs in pair_sets)
     values = [*vars(dataset).values(), *vars(dataset.images).values()]
     index = sum(value.nbytes for value in values if isinstance(value, np.ndarray))

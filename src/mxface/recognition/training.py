@@ -123,7 +123,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
         with ranks.at_work():  # disks differ
             loader, place = build_batches(run, learner, session)
             stack.enter_context(contextlib.closing(loader))
-            pair_sets = load_pair_sets(run.data, say=say)
+            pair_sets = load_pair_sets(run.data, session)
         warn_if_nothing_is_saved(run, pair_sets)
 
         state = start_state(run, num_classes, session, learner, progress, rule, loader.dataset.num_images, place)
@@ -236,7 +236,7 @@ def require_same_start(
         settings=settings,
         data_set=data,
         # each verifies its share of every set: one that lacks a set would leave the others waiting for it
-        verification_sets=[(pairs.name, len(pairs.images), len(pairs.issame)) for pairs in pair_sets],
+        verification_sets=[(pairs.name, pairs.num_pictures, len(pairs.issame)) for pairs in pair_sets],
         place_in_the_training=place,
         parameters=sums,
     )

@@ -20,9 +20,8 @@ SINGLE = Ranks.single()
 class Judge:
     """Verifies `learner` on `pair_sets`; where the rule says so, `save(number)` writes the model (its path).
 
-    `batch_size` is of all ranks together.
-
-    Every rank has a judge; `save` is called on all of them, and the main one writes.
+    Every rank has a judge and, of each set, its share of the pictures; `batch_size` is of all ranks together. `save` is
+    called on all of them, and the main one writes.
     """
 
     def __init__(
@@ -65,17 +64,16 @@ class Judge:
         self._log.say(f"[{step}]Accuracy-Highest: {self._rule.best_last:1.5f}")
 
     def _figures(self, pairs: PairSet) -> tuple[float, float, float]:
-        """XNorm, accuracy and its deviation: each rank embeds its share, the main one judges, and all are told.
+        """XNorm, accuracy and its deviation: each rank embeds its pictures, the main one judges, and all are told.
 
         So they cannot disagree about saving, where another machine's processor rounds otherwise.
         """
         ranks = self._ranks
         self._log.say("testing verification..")
-        own = ranks.share(len(pairs.images))
         with ranks.at_work():
             views = embed_views(
                 self._learner.embed,
-                pairs.images[own.start : own.stop],
+                pairs.images,
                 batch_size=self._batch_size // ranks.count,
                 name=pairs.name,
                 progress=ranks.is_main,

@@ -10,7 +10,7 @@ Of a large training set an even sample is looked at, so a find is a share, not a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mxface.errors import DataError, FormatError
-from mxface.eval.protocol import PairSet
 from mxface.loaders import RecordDataset
 from mxface.loaders.decode import decode_image
 from mxface.loaders.ordered_map import ordered_map
@@ -57,18 +56,18 @@ def thumbnails(images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Thumb
     return rows
 
 
-def find_overlaps(dataset: RecordDataset, pair_sets: Sequence[PairSet], *, threads: int = 1) -> list[Overlap]:
-    """The verification sets that share pictures with the training set."""
-    if not pair_sets:
+def find_overlaps(dataset: RecordDataset, pictures: Mapping[str, Thumbnails], *, threads: int = 1) -> list[Overlap]:
+    """The verification sets that share pictures with the training set. `pictures` are the thumbnails of each set's."""
+    if not pictures:
         return []
     numbers, labels, training = sample_thumbnails(dataset, threads)
     if not len(numbers):
         return []  # not one of them can be read: the loader will say so
     overlaps = []
-    for pairs in pair_sets:
+    for name, rows in pictures.items():
         found, twins = 0, set()
-        for start in range(0, len(pairs.images), CHUNK):
-            alike = thumbnails(pairs.images[start : start + CHUNK]) @ training.T
+        for start in range(0, len(rows), CHUNK):
+            alike = rows[start : start + CHUNK] @ training.T
             best = alike.argmax(axis=1)
             hits = np.flatnonzero(alike[np.arange(len(best)), best] > SAME_PICTURE)
             found += len(hits)
@@ -77,8 +76,8 @@ def find_overlaps(dataset: RecordDataset, pair_sets: Sequence[PairSet], *, threa
             first = min(twins)
             overlaps.append(
                 Overlap(
-                    name=pairs.name,
-                    pictures=len(pairs.images),
+                    name=name,
+                    pictures=len(rows),
                     found=found,
                     identities=len({int(labels[twin]) for twin in twins}),
                     looked_at=len(numbers),
