@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from tests.support.processes import PATIENCE_S, wait_until
 from tests.support.training import write_tiny_config, write_tiny_set
 
 from mxface.formats.checkpoint import list_epochs, params_path
@@ -32,7 +33,8 @@ from mxface.train.state_metadata import read_metadata, stored_tensors
 BATCHES_PER_EPOCH, STEPS = 3, 21
 FLAGS = ["--network", "tiny", "--dataset", "tiny", "--threads", "1", "--state-steps", "1", "--frequent", "1"]
 FLAGS += ["--ckpt", "2", "--verbose", "5"]
-PATIENCE_S = 120.0
+ENDLESS = ("--config", "endless.py")
+"""For a run that is to be caught at work: one that ends might have ended by then."""
 
 
 class Run:
@@ -68,9 +70,10 @@ class Run:
         for epoch in list_epochs(self.folder / "model"):
             checkpoint = load_checkpoint(self.folder / "model", epoch)
             assert {*checkpoint.arg_params, "data"} == set(checkpoint.symbol.list_arguments())
+        said = self.log.read_text() if self.log.exists() else ""
         trained = [
             int(epoch) * BATCHES_PER_EPOCH + int(batch) + 1
-            for epoch, batch in re.findall(r"Epoch\[(\d+)\] Batch \[\d+-(\d+)\]", self.log.read_text())
+            for epoch, batch in re.findall(r"Epoch\[(\d+)\] Batch \[\d+-(\d+)\]", said)
         ]
         assert self.newest_step() >= max(trained, default=0) - 1
 
@@ -93,12 +96,18 @@ def whole_state(state: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with config.py and a data set."""
+    """A folder with a data set, config.py for STEPS batches and endless.py."""
     folder = tmp_path_factory.mktemp("workplace")
-    more = f"\ndataset.tiny.max_steps = {STEPS - 1}\n"
-    write_tiny_config(folder / "config.py", write_tiny_set(folder / "tiny"), more=more)
+    write_tiny_set(folder / "tiny")
+    write_config(folder / "config.py", STEPS)
+    write_config(folder / "endless.py", 1)  # 0 is no end
     multiprocessing.get_context("forkserver").set_forkserver_preload(["mxface.recognition.train"])
     return folder
+
+
+def write_config(path: Path, steps: int) -> None:
+    """For so many batches of the data set beside it."""
+    write_tiny_config(path, path.parent / "tiny", more=f"\ndataset.tiny.max_steps = {steps - 1}\n")
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +123,7 @@ def never_killed(workplace: Path) -> Run:
 
 def wait_for(event: Callable[[], bool], process: BaseProcess) -> None:
     """Until the event, or the process has ended."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not event() and process.is_alive():
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)
+    wait_until(lambda: event() or not process.is_alive(), "what the test waits for", pause_s=0.0005)
 
 
 def wait_for_a_moment(kind: int, run: Run, process: BaseProcess, rng: random.Random) -> None:
@@ -177,7 +183,7 @@ def require_equal(run: Run, other: Run) -> None:
 
 def test_a_full_disk_leaves_the_last_state_whole(workplace: Path) -> None:
     run = Run(workplace, "full")
-    process = run.start()
+    process = run.start(*ENDLESS)
     wait_for(lambda: run.newest_step() >= 2, process)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1 << 22, 1 << 22))  # a model fits, a state does not
     process.join(PATIENCE_S)
@@ -195,7 +201,7 @@ def test_a_full_disk_leaves_the_last_state_whole(workplace: Path) -> None:
 
 def test_an_output_folder_that_vanishes_is_not_made_anew(workplace: Path) -> None:
     run = Run(workplace, "vanished")
-    process = run.start()
+    process = run.start(*ENDLESS)
     wait_for(lambda: run.newest_step() >= 1, process)
     run.folder.rename(workplace / "elsewhere")
     process.join(PATIENCE_S)
@@ -212,12 +218,12 @@ def test_an_output_folder_that_vanishes_is_not_made_anew(workplace: Path) -> Non
 
 
 def test_a_data_set_that_is_cut_off_while_it_trains(workplace: Path) -> None:
-    more = f"\ndataset.tiny.max_steps = {STEPS - 1}\n"
     folder = workplace / "other"
     folder.mkdir()
-    write_tiny_config(folder / "config.py", write_tiny_set(folder / "tiny"), more=more)
+    write_tiny_set(folder / "tiny")
+    write_config(folder / "endless.py", 1)
     run = Run(folder, "cut")
-    process = run.start()
+    process = run.start(*ENDLESS)
     wait_for(lambda: run.newest_step() >= 1, process)
     os.truncate(folder / "tiny" / "train.rec", 1000)
     process.join(PATIENCE_S)
@@ -230,21 +236,22 @@ def test_a_data_set_that_is_cut_off_while_it_trains(workplace: Path) -> None:
 def test_one_of_two_ranks_is_killed(workplace: Path) -> None:
     """The run ends with a word, the states are whole, and it goes on on one rank."""
     run = Run(workplace, "ranks")
-    process = run.start("--ranks", "2", "--per-batch-size", "4")
+    process = run.start("--ranks", "2", "--per-batch-size", "4", *ENDLESS)
     wait_for(lambda: run.newest_step() >= 3, process)
-    ranks = psutil.Process(process.pid).children()
-    assert len(ranks) == 2
-    ranks[1].kill()
+    ranks = {rank.environ()["RANK"]: rank for rank in psutil.Process(process.pid).children()}
+    assert ranks.keys() == {"0", "1"}
+    ranks["1"].kill()
     process.join(PATIENCE_S)
     said = run.log.read_text()
     assert (process.exitcode, "Traceback" in said) == (1, False), said
     assert re.search(r"error: rank 1 .*SIGKILL", said.splitlines()[-1]), said
     run.require_whole()
     killed_at = run.newest_step()
-    process = run.start()
+    write_config(workplace / "further.py", killed_at + 4)
+    process = run.start("--config", "further.py")
     process.join(PATIENCE_S)
     said = run.log.read_text()
     assert process.exitcode == 0, said
     assert f"step-{killed_at:08d}: goes on at image" in said
     assert f"batch {killed_at + 1}; ranks 1, was 2\n" in said
-    assert run.newest_step() == STEPS
+    assert run.newest_step() == killed_at + 4
