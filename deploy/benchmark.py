@@ -3,9 +3,7 @@
 cd deploy && python benchmark.py --model ../models/y1/model,0 --image face.jpg --count 100
 """
 
-import sys
-
-from mxface.deploy.benchmark import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.deploy.benchmark")

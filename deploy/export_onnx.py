@@ -3,9 +3,7 @@
 cd deploy && python export_onnx.py --model ../models/y1/model,0 --output y1.onnx
 """
 
-import sys
-
-from mxface.deploy.export_onnx import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.deploy.export_onnx")

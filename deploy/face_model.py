@@ -3,11 +3,11 @@
 cd deploy && python face_model.py --image photo.jpg --output aligned
 """
 
-import sys
-
-from mxface.deploy.face_model import FaceModel, main
-
-__all__ = ["FaceModel"]
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.deploy.face_model")
+
+from mxface.deploy.face_model import FaceModel  # the door is a module, too
+
+__all__ = ["FaceModel"]

@@ -3,9 +3,7 @@
 cd deploy && python model_slim.py --model ../models/model-r34-amf/model,60
 """
 
-import sys
-
-from mxface.deploy.model_slim import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.deploy.model_slim")

@@ -3,9 +3,7 @@
 cd deploy && python test.py --image a.jpg b.jpg --model ../models/y1/model,0
 """
 
-import sys
-
-from mxface.deploy.test import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.deploy.test")

@@ -3,9 +3,7 @@
 CUDA_VISIBLE_DEVICES='0,1,2,3' python -u train_parall.py --network r100 --loss arcface --dataset emore
 """
 
-import sys
-
-from mxface.recognition.train_parall import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.recognition.train_parall")

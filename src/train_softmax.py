@@ -3,9 +3,7 @@
 python -u src/train_softmax.py --data-dir datasets/faces_emore --network r50 --loss-type 4 --prefix models/r50/model
 """
 
-import sys
-
-from mxface.train_softmax import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.train_softmax")

@@ -3,9 +3,7 @@
 python -u src/train_triplet.py --data-dir datasets/faces_emore --pretrained models/r50/model,1 --prefix models/t/model
 """
 
-import sys
-
-from mxface.train_triplet import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.train_triplet")

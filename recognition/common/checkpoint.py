@@ -3,9 +3,7 @@
 cd recognition/common && python checkpoint.py inspect ../../models/r100-arcface-emore
 """
 
-import sys
-
-from mxface.recognition.common.checkpoint import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.recognition.common.checkpoint")

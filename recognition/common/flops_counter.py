@@ -3,9 +3,7 @@
 cd recognition/common && python flops_counter.py --model ../../models/r50-arcface-emore/model,1
 """
 
-import sys
-
-from mxface.recognition.common.flops_counter import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.recognition.common.flops_counter")

@@ -3,9 +3,7 @@
 python src/align/align_lfw.py --input-dir datasets/lfw/raw --output-dir datasets/lfw/aligned
 """
 
-import sys
-
-from mxface.align.align_lfw import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.align.align_lfw")

@@ -3,9 +3,7 @@
 python src/align/get_mtcnn.py --output models/mtcnn
 """
 
-import sys
-
-from mxface.align.get_mtcnn import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.align.get_mtcnn")

@@ -3,9 +3,7 @@
 python src/data/bench_data.py --data-dir datasets/faces_emore --need 4000
 """
 
-import sys
-
-from mxface.data.bench_data import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.data.bench_data")

@@ -3,9 +3,7 @@
 python src/data/dir2lst.py datasets/aligned > datasets/faces/train.lst
 """
 
-import sys
-
-from mxface.data.dir2lst import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.data.dir2lst")

@@ -3,9 +3,7 @@
 python src/data/face2rec2.py datasets/faces --image-size 112,112 --num-thread 4
 """
 
-import sys
-
-from mxface.data.face2rec2 import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.data.face2rec2")

@@ -3,9 +3,7 @@
 python src/data/get_orl.py --output datasets/orl-photographs
 """
 
-import sys
-
-from mxface.data.get_orl import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.data.get_orl")

@@ -3,9 +3,7 @@
 python src/data/lfw2pack.py --data-dir datasets/lfw --output datasets/faces/lfw.bin
 """
 
-import sys
-
-from mxface.data.lfw2pack import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.data.lfw2pack")

@@ -3,9 +3,7 @@
 python src/eval/lfw.py --data-dir datasets/lfw --image-size 112,112 --model models/model-y1-test2/model,0
 """
 
-import sys
-
-from mxface.eval.lfw import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.eval.lfw")

@@ -3,9 +3,7 @@
 python src/eval/verification.py --data-dir datasets/orl --model models/orl/model,1 --target orl --baseline pixels
 """
 
-import sys
-
-from mxface.eval.verification import main
+from mxface.cli import open_door
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_door("mxface.eval.verification")

@@ -1,6 +1,6 @@
 """What every command shares: one way to fail, one way to log.
 
-A command is `main(argv: Sequence[str] | None = None) -> int` under `@command`. Inside it, raise any
+A command is `main(argv: Sequence[str] | None = None) -> int` under `@command`; its door opens it. Inside it, raise any
 `MxfaceError`: the user sees one sentence on stderr and exit status 1, never a traceback (set `MXFACE_TRACEBACK=1`
 to get one). Ctrl-C exits with 130. Only a command's module may print.
 """
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from mxface.errors import MxfaceError
 
@@ -40,10 +42,26 @@ def command(main: Main) -> Callable[..., int]:
             print(f"{program_name()}: error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"{program_name()}: interrupted", file=sys.stderr)
-            return 130
+            return _interrupted()
 
     return wrapped
+
+
+def open_door(module: str) -> NoReturn:
+    """Import a command's module, run its `main` and exit with its status.
+
+    To import it takes seconds where it loads torch: Ctrl-C then ends as it does later.
+    """
+    try:
+        main: Callable[[], int] = importlib.import_module(module).main
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
+    sys.exit(main())
+
+
+def _interrupted() -> int:
+    print(f"{program_name()}: interrupted", file=sys.stderr)
+    return 130
 
 
 def program_name() -> str:
