@@ -7,11 +7,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from tests.support import REPOSITORY, run_door
+from tests.support.processes import PATIENCE_S, wait_until
 from tests.support.training import PEOPLE, write_tiny_config, write_tiny_set
 
 from mxface.formats.checkpoint import list_epochs, params_path
@@ -94,15 +94,14 @@ def signal_a_run(workplace: Path, models_root: str, number: signal.Signals) -> t
             stdout=file,
             stderr=subprocess.STDOUT,
         )
-        deadline = time.monotonic() + 120
         try:
-            while not any(states.glob("step-*/.metadata")):
-                assert process.poll() is None and time.monotonic() < deadline, output.read_text()
-                time.sleep(0.01)
+            wait_until(lambda: process.poll() is not None or any(states.glob("step-*/.metadata")), "a state")
+            assert process.poll() is None, output.read_text()
             process.send_signal(number)
-            process.wait(60)
+            process.wait(PATIENCE_S)
         finally:
             process.kill()
+            process.wait()
     return process.returncode, output.read_text()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support import REPOSITORY, run_door
+from tests.support.processes import PATIENCE_S
 from tests.support.training import write_tiny_config, write_tiny_set
 
 from mxface.formats.checkpoint import list_epochs, params_path
@@ -55,14 +56,16 @@ def saved(prefix: Path) -> dict[str, np.ndarray]:
 
 
 def test_torchrun_starts_the_same_run(workplace: Path, by_itself: dict[str, np.ndarray]) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    # of its own accord torchrun takes port 29500, which another one may have
+    any_port = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *any_port]
     result = subprocess.run(
         [*torchrun, str(REPOSITORY / "recognition/train.py"), *CHOICE, "--models-root", "torchrun"],
         cwd=workplace,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo"},
         text=True,
         capture_output=True,
-        timeout=300,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -10,9 +10,14 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has the settings")
 
+# The settings are seen in page faults, whose number is the same everywhere where pages are of one size.
 PROGRAM = """
+import ctypes
 import resource
 import sys
+
+PR_SET_THP_DISABLE = 41
+ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 from mxface.runtime.heap import keep_freed_memory
 
 count, mebibytes = int(sys.argv[1]), int(sys.argv[2])

@@ -14,7 +14,7 @@ ASSETS = Path(os.environ.get("MXFACE_ASSETS", REPOSITORY.parent / "shared" / "as
 
 
 def run_door(
-    door: str, *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 300
+    door: str, *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run `python DOOR ARGUMENTS…` (DOOR relative to the repository) in `cwd` (default: the door's own folder)."""
     path = REPOSITORY / door

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import numpy as np
@@ -148,10 +147,10 @@ def test_a_signal_asks_once_and_then_acts(number: signal.Signals) -> None:
     try:
         with StopSignals() as stop:
             assert stop.received is None
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
             assert stop.received is number
             with pytest.raises(InterruptedError):
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)
         assert signal.getsignal(number) is earlier
     finally:
         signal.signal(number, before)

@@ -145,10 +145,11 @@ def test_ranks_share_what_is_free(sharers: int, fits: bool) -> None:
 
 
 def test_this_process_is_measured() -> None:
+    # a smaller block may get memory that an earlier test freed; the kernel counts in rounds, coarser on many cores
     before = resident_bytes()
-    block = np.ones(30_000_000, np.uint8)
-    assert resident_bytes() - before > 25_000_000
-    assert peak_resident_bytes() >= resident_bytes() - 1_000_000
+    block = np.ones(300_000_000, np.uint8)
+    assert resident_bytes() - before > 200_000_000
+    assert peak_resident_bytes() >= before + 200_000_000
     assert available_bytes(torch.device("cpu")) > 1e6
     del block
 
