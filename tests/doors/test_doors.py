@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import REPOSITORY
+from tests.support.processes import PATIENCE_S
 
 FOLDERS = ("recognition", "recognition/common", "deploy", "src", "src/data", "src/align", "src/eval")
 DOORS = sorted(
@@ -32,9 +33,17 @@ def test_a_door_opens_the_command_of_its_path(door: str) -> None:
     )
 
 
+SLOW = """
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+print("importing", flush=True)
+time.sleep(3600)
+"""
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_ctrl_c_while_it_imports(tmp_path: Path, door: str) -> None:
-    (tmp_path / "numpy.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "numpy.py").write_text(SLOW)
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / door), "--help"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
@@ -45,5 +54,5 @@ def test_ctrl_c_while_it_imports(tmp_path: Path, door: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "importing\n"
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, error) == (130, f"{Path(door).name}: interrupted\n")

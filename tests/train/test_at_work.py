@@ -20,7 +20,7 @@ from mxface.train.launcher import launch
 from mxface.train.process_group import find_place
 
 pytestmark = needs_proc
-SILENCE_S = 5.0
+SILENCE_S = 8.0
 """After which a rank is given up by the others."""
 
 
@@ -72,7 +72,7 @@ def test_work_takes_longer_than_the_timeout() -> None:
     ("deed", "sentence"),
     [
         ("be killed", r"rank 0 of 2 was killed by SIGKILL .*--resume"),
-        ("be stopped", r"rank 0 does not answer; rank 1 of 2: another rank ended, or was silent for 5 s \(.*--resume"),
+        ("be stopped", r"rank 0 does not answer; rank 1 of 2: another rank ended, or was silent for 8 s \(.*--resume"),
     ],
 )
 def test_a_rank_that_ends_at_work_is_noticed(deed: str, sentence: str) -> None:
