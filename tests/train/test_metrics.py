@@ -66,6 +66,19 @@ def test_lines_of_an_epoch() -> None:
     acc.update(output(1.0, [True, True, False, True]))
     assert epoch_lines(3, [acc], 12.3456) == ["Epoch[3] Train-acc=0.750000", "Epoch[3] Time cost=12.346"]
     assert math.isnan(acc.value())
+    assert epoch_lines(4, [acc], 0.0) == ["Epoch[4] Time cost=0.000"]  # resumed behind its last batch
+
+
+@pytest.mark.parametrize("batches", [4, 5])
+def test_an_epoch_that_ends_with_a_speed_line_has_figures(batches: int) -> None:
+    clock, acc = Clock(), AccMetric()
+    speedometer = Speedometer(64, 2, clock)
+    for batch in range(batches):
+        acc.update(output(1.0, [batch == 3]))
+        speedometer.line(0, batch, [acc])
+        clock.now += 0.5
+    # of 4 batches that of the batch after the line; of 5 that of the line itself, batches 3 and 4
+    assert epoch_lines(0, [acc], 0.0)[0] == f"Epoch[0] Train-acc={1.0 if batches == 4 else 0.5:f}"
 
 
 def test_the_first_line_of_a_resumed_epoch_is_of_the_batches_since() -> None:
@@ -110,3 +123,36 @@ def test_lines_equal_mxnet(frequent: int, monkeypatch: pytest.MonkeyPatch, caplo
             theirs(SimpleNamespace(epoch=epoch, nbatch=batch, eval_metric=theirs_metric))
             clock.now += 0.25
     assert [line for line in lines if line] == [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.mxnet
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # MXNet's own
+@pytest.mark.parametrize("batches", [4, 5, 6])
+def test_lines_of_epochs_equal_those_of_module_fit(
+    batches: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import mxnet as mx
+
+    counted = iter(range(100))
+
+    class Loss(mx.metric.EvalMetric):  # type: ignore[misc]
+        def update(self, labels: object, preds: object) -> None:
+            self.sum_metric += next(counted) / 3
+            self.num_inst += 1
+
+    monkeypatch.setattr(time, "time", Clock())
+    dense = mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=1)
+    module = mx.mod.Module(mx.sym.LinearRegressionOutput(dense, name="softmax"))
+    caplog.set_level(logging.INFO)
+    data = mx.io.NDArrayIter(mx.nd.ones((batches, 2)), mx.nd.ones(batches), batch_size=1)
+    speed_line = mx.callback.Speedometer(1, 2)
+    module.fit(data, eval_metric=Loss("lossvalue"), num_epoch=2, batch_end_callback=speed_line)
+    theirs = [record.getMessage() for record in caplog.records if "lossvalue" in record.getMessage()]
+
+    loss, speedometer, lines = LossValueMetric(), Speedometer(1, 2, Clock()), []
+    for epoch in range(2):
+        for batch in range(batches):
+            loss.update(output((epoch * batches + batch) / 3, [True]))
+            lines.append(speedometer.line(epoch, batch, [loss]))
+        lines += epoch_lines(epoch, [loss], 0.0)[:1]
+    assert [line for line in lines if line] == theirs

@@ -24,6 +24,7 @@ class Metric(ABC):
     def __init__(self) -> None:
         self._total: Tensor | None = None
         self._count = 0
+        self._printed = math.nan
 
     @abstractmethod
     def measured(self, output: HeadOutput) -> Tensor:
@@ -40,8 +41,13 @@ class Metric(ABC):
         """The mean; nan when nothing was added, as in MXNet."""
         return math.nan if self._total is None else float(self._total) / self._count
 
-    def reset(self) -> None:
-        """Start anew."""
+    def last_value(self) -> float:
+        """The mean, or where nothing was added since a `reset(printed=True)` the one before it."""
+        return self.value() if self._count else self._printed
+
+    def reset(self, *, printed: bool = False) -> None:
+        """Start anew; `printed`: because of a line in the midst of an epoch."""
+        self._printed = self.value() if printed else math.nan
         self._total, self._count = None, 0
 
 
@@ -94,18 +100,20 @@ class Speedometer:
         speed = count * self._batch_size / seconds if seconds > 0 else math.inf
         if not metrics:
             return f"Iter[{epoch}] Batch [{batch}]\tSpeed: {speed:.2f} samples/sec"
-        figures = "".join(f"\t{name}={value:f}" for name, value in _take(metrics))
+        figures = "".join(f"\t{metric.name}={metric.value():f}" for metric in metrics)
+        for metric in metrics:
+            metric.reset(printed=True)
         return f"Epoch[{epoch}] Batch [{self._started_at}-{batch}]\tSpeed: {speed:.2f} samples/sec{figures}"
 
 
 def epoch_lines(epoch: int, metrics: Sequence[Metric], seconds: float) -> list[str]:
-    """What MXNet logs when an epoch ends: figures since the last speed line; then the metrics start anew."""
-    figures = [f"Epoch[{epoch}] Train-{name}={value:f}" for name, value in _take(metrics)]
-    return [*figures, f"Epoch[{epoch}] Time cost={seconds:.3f}"]
+    """What MXNet logs when an epoch ends: figures since the last speed line; then the metrics start anew.
 
-
-def _take(metrics: Sequence[Metric]) -> list[tuple[str, float]]:
-    figures = [(metric.name, metric.value()) for metric in metrics]
+    As there, the epoch's last batch counts also where its own speed line has just been printed. A run that was resumed
+    behind the last batch has no figures.
+    """
+    figures = [(metric.name, metric.last_value()) for metric in metrics]
     for metric in metrics:
         metric.reset()
-    return figures
+    lines = [f"Epoch[{epoch}] Train-{name}={value:f}" for name, value in figures if not math.isnan(value)]
+    return [*lines, f"Epoch[{epoch}] Time cost={seconds:.3f}"]
