@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from harness import Side, compare, mxnet_python, print_table, serve
+from learners import start_params
 
 ENGINES = {
     "mxnet": ("mxnet", "float32"),
@@ -31,13 +32,10 @@ def embedding_of(side: str, batch: int) -> Callable[[], int]:
     from mxface.graph import Checkpoint
     from mxface.runtime import build_predictor
     from mxface.symbols import get_symbol
-    from mxface.train.initializer import init_params
 
     symbol = get_symbol("fmobilefacenet", emb_size=128, net_output="GDC")
     rng = np.random.default_rng(1)
-    arguments, _, states = symbol.infer_shape(data=(1, 3, 112, 112))
-    shapes = {name: shape for name, shape in {**arguments, **states}.items() if name != "data"}
-    params = init_params(symbol, shapes, "fmobilefacenet", rng)
+    params = start_params(symbol, "fmobilefacenet", rng)
     engine, dtype = ENGINES[side]
     predictor = build_predictor(Checkpoint(symbol, params, {}), engine=engine, device="cpu", dtype=dtype)
     images = rng.integers(0, 256, (batch, 3, 112, 112)).astype(np.uint8)
