@@ -31,7 +31,8 @@ def test_a_verification_set_that_one_rank_lacks_is_said(tmp_path: Path, monkeypa
         learner = SimpleNamespace(tensors=lambda: {"backbone/w": torch.ones(2)})
         own = of_second if ranks.rank == 1 else (pairs,)
         try:
-            require_same_start(run, ranks, learner, data=np.int64(3), pair_sets=own, place=0)  # type: ignore[arg-type]
+            inputs = SimpleNamespace(num_classes=3, dataset=SimpleNamespace(keys=np.arange(3)), pair_sets=own)
+            require_same_start(run, ranks, learner, inputs, place=0)  # type: ignore[arg-type]
         except ConfigError as error:
             return str(error)
         return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -35,6 +36,33 @@ def find_num_classes(data: DataConfig, *, say: Callable[..., object] = print) ->
     if data.num_classes is None:
         raise ConfigError(f"num_classes is not set, and there is no {path}; set it in the config's dataset entry")
     return data.num_classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The data of a run, as a rank has them. `place` are the tensors that belong to the place in `batches`."""
+
+    num_classes: int
+    batches: Batches
+    place: Mapping[str, Tensor]
+    pair_sets: Sequence[PairSet]
+
+    @property
+    def dataset(self) -> RecordDataset:
+        """The records that `batches` are made of."""
+        return self.batches.dataset
+
+
+def open_inputs(run: RunConfig, num_classes: int, learner: Trainee, session: Session) -> Inputs:
+    """The data of the run, with 2019's lines about them; `learner` is who mines triplets. Their `batches` want closing.
+
+    Ranks wait for one another here, however slow a disk.
+    """
+    with session.ranks.at_work():
+        batches, place = build_batches(run, learner, session)
+        pair_sets = load_pair_sets(run.data, session)
+    warn_if_nothing_is_saved(run, pair_sets)
+    return Inputs(num_classes=num_classes, batches=batches, place=place, pair_sets=pair_sets)
 
 
 def build_batches(run: RunConfig, learner: Trainee, session: Session) -> tuple[Batches, dict[str, Tensor]]:

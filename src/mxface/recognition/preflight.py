@@ -11,11 +11,11 @@ import torch
 from mxface.cpus import usable_cpus
 from mxface.eval.protocol import PairSet
 from mxface.graph import Symbol
-from mxface.loaders import RecordDataset
 from mxface.losses import SoftmaxHead
 from mxface.losses.first_loss import expected_first_loss, first_loss_spread
 from mxface.ranks import Ranks
 from mxface.recognition.config import RunConfig
+from mxface.recognition.inputs import Inputs
 from mxface.recognition.session import Session
 from mxface.train.learner import Learner, Trainee
 from mxface.train.memory import MemoryForecast, forecast_memory
@@ -35,10 +35,8 @@ def pre_flight(
     run: RunConfig,
     session: Session,
     learner: Trainee,
-    dataset: RecordDataset,
+    inputs: Inputs,
     embedding: Symbol,
-    num_classes: int,
-    pair_sets: Sequence[PairSet],
     *,
     flops: int,
     process_bytes: int,
@@ -51,7 +49,8 @@ def pre_flight(
     Raises ConfigError and DataError, on every rank, for what cannot be trained.
     """
 
-    pictures = collect_thumbnails(pair_sets, session.ranks)
+    dataset, num_classes = inputs.dataset, inputs.num_classes
+    pictures = collect_thumbnails(inputs.pair_sets, session.ranks)
 
     def look() -> Preflight:
         height, width, channels = run.data.image_shape
@@ -61,7 +60,7 @@ def pre_flight(
         require_batchnorm_can_learn(embedding, rank_batch, run.data.image_shape)
         memory = None
         if isinstance(learner, Learner):
-            loaded = loaded_bytes(run, session, dataset, pair_sets)
+            loaded = loaded_bytes(run, session, inputs)
             memory = forecast_memory(
                 learner,
                 rank_batch_size=rank_batch,
@@ -113,10 +112,10 @@ def first_loss(run: RunConfig, learner: Trainee, step: int) -> tuple[float | Non
     return expected_first_loss(learner.head), first_loss_spread(learner.head, run.train.batch_size)
 
 
-def loaded_bytes(run: RunConfig, session: Session, dataset: RecordDataset, pair_sets: Sequence[PairSet]) -> int:
+def loaded_bytes(run: RunConfig, session: Session, inputs: Inputs) -> int:
     """This rank's verification pictures, the index of the records, and the batches that are made ahead."""
-    pictures = sum(pairs.images.nbytes for pairs in pair_sets)
-    values = [*vars(dataset).values(), *vars(dataset.images).values()]
+    pictures = sum(pairs.images.nbytes for pairs in inputs.pair_sets)
+    values = [*vars(inputs.dataset).values(), *vars(inputs.dataset.images).values()]
     index = sum(value.nbytes for value in values if isinstance(value, np.ndarray))
     ahead = 2 * run.workers + 2 if run.workers else (run.threads or usable_cpus()) + 2
     pixel_bytes = 4 if run.data.data_color else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,20 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mxface.cli import setup_logging
 from mxface.errors import ConfigError
-from mxface.eval.protocol import PairSet
 from mxface.graph import Symbol, load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
 from mxface.losses.softmax_head import SHARDED
 from mxface.ranks import Ranks
 from mxface.recognition.arguments import Arguments
 from mxface.recognition.config import RunConfig
-from mxface.recognition.inputs import build_batches, find_num_classes, load_pair_sets, warn_if_nothing_is_saved
+from mxface.recognition.inputs import Inputs, find_num_classes, open_inputs
 from mxface.recognition.model import add_head, build_embedding, build_learner, find_pretrained, save_model
 from mxface.recognition.preflight import memory_line, pre_flight
 from mxface.recognition.session import Session, say_nothing
@@ -112,50 +110,37 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
     ranks, say = session.ranks, session.say
     process_bytes = resident_bytes()
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
-    with quiet(not ranks.is_main), contextlib.ExitStack() as stack:
-        embedding = build_embedding(run)
-        whole = add_head(embedding, run, num_classes, devices=len(session.contexts) or run.ranks)
-        learner = start_learner(run, embedding, whole, num_classes, session)
-        height, width, channels = run.data.image_shape
-        flops = count_flops(embedding, data=(1, channels, height, width))
-        if run.count_flops:
-            say("Network FLOPs:", flops_text(flops))
-        with ranks.at_work():  # disks differ
-            loader, place = build_batches(run, learner, session)
-            stack.enter_context(contextlib.closing(loader))
-            pair_sets = load_pair_sets(run.data, session)
-        warn_if_nothing_is_saved(run, pair_sets)
-
-        state = start_state(run, num_classes, session, learner, progress, rule, loader.dataset.num_images, place)
-        require_same_start(
-            run,
-            ranks,
-            learner,
-            data=(num_classes, zlib.crc32(np.ascontiguousarray(loader.dataset.keys).data)),
-            pair_sets=pair_sets,
-            place=(progress, rule),
-        )
-        flight = pre_flight(
-            run,
-            session,
-            learner,
-            loader.dataset,
-            embedding,
-            num_classes,
-            pair_sets,
-            flops=flops,
-            process_bytes=process_bytes,
-            step=progress.step,
-        )
-        kept = stack.pop_all()
-    watch = Watch(flight.expected_loss, flight.loss_spread) if ranks.is_main else None
-    folder = run.prefix.parent / "tensorboard" if ranks.is_main else None
-    say_line = tqdm.write if ranks.is_main else say_nothing
-    with kept, RunLog(say_line, folder, first_step=progress.step, max_steps=run.train.max_steps) as run_log:
+    with contextlib.ExitStack() as stack:
+        with quiet(not ranks.is_main):
+            embedding = build_embedding(run)
+            whole = add_head(embedding, run, num_classes, devices=len(session.contexts) or run.ranks)
+            learner = start_learner(run, embedding, whole, num_classes, session)
+            height, width, channels = run.data.image_shape
+            flops = count_flops(embedding, data=(1, channels, height, width))
+            if run.count_flops:
+                say("Network FLOPs:", flops_text(flops))
+            inputs = open_inputs(run, num_classes, learner, session)
+            stack.enter_context(contextlib.closing(inputs.batches))
+            state = start_state(run, session, learner, inputs, progress, rule)
+            require_same_start(run, ranks, learner, inputs, place=(progress, rule))
+            flight = pre_flight(
+                run, session, learner, inputs, embedding, flops=flops, process_bytes=process_bytes, step=progress.step
+            )
+        watch = Watch(flight.expected_loss, flight.loss_spread) if ranks.is_main else None
+        folder = run.prefix.parent / "tensorboard" if ranks.is_main else None
+        say_line = tqdm.write if ranks.is_main else say_nothing
+        run_log = RunLog(say_line, folder, first_step=progress.step, max_steps=run.train.max_steps)
+        stack.enter_context(run_log)
         saved = embedding if run.ckpt_embedding else whole
-        save = partial(save_model, run.prefix, symbol=saved, learner=learner, ranks=ranks)
         judge = Judge(
-            learner, pair_sets, rule, save, batch_size=run.train.batch_size, log=run_log, ranks=ranks, watch=watch
+            learner,
+            inputs.pair_sets,
+            rule,
+            partial(save_model, run.prefix, symbol=saved, learner=learner, ranks=ranks),
+            batch_size=run.train.batch_size,
+            log=run_log,
+            ranks=ranks,
+            watch=watch,
         )
         report = BatchReport(
             run_log,
@@ -166,20 +151,22 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
             parall_verbose=run.train.verbose if run.parall else 0,
             watch=watch,
         )
-        fit(learner, loader, run.train, progress=progress, judge=judge, state=state, report=report, stop=session.stop)
+        fit(
+            learner,
+            inputs.batches,
+            run.train,
+            progress=progress,
+            judge=judge,
+            state=state,
+            report=report,
+            stop=session.stop,
+        )
     peak = ranks.max_(torch.tensor(float(peak_bytes(session.device)), dtype=torch.float64))
     say(memory_line(flight.memory, float(peak)))
 
 
 def start_state(
-    run: RunConfig,
-    num_classes: int,
-    session: Session,
-    learner: Trainee,
-    progress: Progress,
-    rule: SaveRule,
-    num_images: int,
-    place: Mapping[str, Tensor],
+    run: RunConfig, session: Session, learner: Trainee, inputs: Inputs, progress: Progress, rule: SaveRule
 ) -> RunState:
     """The training states of the run; with --resume everything goes on from the newest, which is said."""
     states = StateFolder(run.prefix.parent / "state", session.ranks)
@@ -188,10 +175,10 @@ def start_state(
         learner,
         progress,
         rule,
-        identity={"seed": run.train.seed, "num_images": num_images},
+        identity={"seed": run.train.seed, "num_images": inputs.dataset.num_images},
         setting={"global_batch": run.train.batch_size, "ranks": session.ranks.count},
-        place=place,
-        sharded={f"head/{name}": num_classes for name in SHARDED},
+        place=inputs.place,
+        sharded={f"head/{name}": inputs.num_classes for name in SHARDED},
     )
     if run.resume:
         resumed = state.resume()
@@ -217,9 +204,7 @@ def start_learner(run: RunConfig, embedding: Symbol, whole: Symbol, num_classes:
     )
 
 
-def require_same_start(
-    run: RunConfig, ranks: Ranks, learner: Trainee, *, data: object, pair_sets: Sequence[PairSet], place: object
-) -> None:
+def require_same_start(run: RunConfig, ranks: Ranks, learner: Trainee, inputs: Inputs, *, place: object) -> None:
     """Raise ConfigError on every rank where some start from something else than the main one."""
     if ranks.count == 1:
         return
@@ -234,9 +219,9 @@ def require_same_start(
     require_agreement(
         ranks,
         settings=settings,
-        data_set=data,
+        data_set=(inputs.num_classes, zlib.crc32(np.ascontiguousarray(inputs.dataset.keys).data)),
         # each verifies its share of every set: one that lacks a set would leave the others waiting for it
-        verification_sets=[(pairs.name, pairs.num_pictures, len(pairs.issame)) for pairs in pair_sets],
+        verification_sets=[(pairs.name, pairs.num_pictures, len(pairs.issame)) for pairs in inputs.pair_sets],
         place_in_the_training=place,
         parameters=sums,
     )
