@@ -121,20 +121,21 @@ class BatchReport:
         if progress.step % RATE_LINE_STEPS == 0:
             self._log.say(f"lr-batch-epoch: {next_lr} {progress.batch - 1} {progress.epoch}")
         if progress.step % self._frequent == 0:
-            self._log.scalars(progress.step, self._window_figures(trained.embedding, lr))
+            self._log.scalars(progress.step, self._window_figures(progress.step, trained.embedding, lr))
 
     def end_epoch(self, epoch: int) -> None:
         """After the last batch."""
         for line in epoch_lines(epoch, self._metrics, time.perf_counter() - self._epoch_started):
             self._log.mxnet_line(line)
 
-    def _window_figures(self, embedding: Tensor, lr: float) -> dict[str, float]:
+    def _window_figures(self, step: int, embedding: Tensor, lr: float) -> dict[str, float]:
         """Means over the batches since the last figures; the embedding's length is of the last one alone."""
         figures = {name: metric.value() for name, metric in self._window.items()}
         for metric in self._window.values():
             metric.reset()
         if self._watch is not None:
             self._watch.window(
+                step=step,
                 steps=self._window_batches,
                 accuracy=figures["train/accuracy"],
                 loss=figures["train/loss"],

@@ -22,12 +22,24 @@ SMALLEST_NORM, LARGEST_NORM = 1e-3, 1e4
 class Watch:
     """Looks at what a run measures anyway.
 
-    `expected_loss` is that of the first batch of a start from scratch, `loss_spread` its standard deviation.
+    `expected_loss` is that of the first batch of a start from scratch, `loss_spread` its standard deviation, and
+    `grown_loss` what the same untrained network would have with the whole margin. Over the first `margin_warmup`
+    batches the loss grows with the margin, so how it changes is looked at from then on.
     """
 
-    def __init__(self, expected_loss: float | None = None, loss_spread: float = 0.0) -> None:
+    def __init__(
+        self,
+        expected_loss: float | None = None,
+        loss_spread: float = 0.0,
+        *,
+        grown_loss: float | None = None,
+        margin_warmup: int = 0,
+    ) -> None:
         self._expected_loss = expected_loss
         self._loss_spread = loss_spread
+        self._grown_loss = expected_loss if grown_loss is None else grown_loss
+        self._margin_warmup = margin_warmup
+        self._more_warmup = "a longer --margin-warmup" if margin_warmup else "--margin-warmup"
         self._first_loss: float | None = None
         self._steps_without_a_hit = 0
         self._said: set[str] = set()
@@ -44,8 +56,13 @@ class Watch:
                 "pictures and the labels, at a pretrained model, and at loss_s and the margin",
             )
 
-    def window(self, *, steps: int, accuracy: float, loss: float, embedding: Tensor) -> None:
-        """Means of the last `steps` batches, and the embeddings (b, D) of the last one."""
+    def window(self, *, step: int, steps: int, accuracy: float, loss: float, embedding: Tensor) -> None:
+        """Means of the last `steps` batches, up to batch `step`, and the embeddings (b, D) of the last one."""
+        if step - steps >= self._margin_warmup:
+            self._compare_with_the_first(steps, accuracy, loss)
+        self._look_at(embedding.detach().float())
+
+    def _compare_with_the_first(self, steps: int, accuracy: float, loss: float) -> None:
         if self._first_loss is None:
             self._first_loss = loss
         self._steps_without_a_hit = self._steps_without_a_hit + steps if accuracy == 0 else 0
@@ -53,16 +70,16 @@ class Watch:
             self._say(
                 "no hit",
                 f"accuracy is 0 over {self._steps_without_a_hit} batches, and the loss {loss:.2f} is where it began "
-                f"({self._first_loss:.2f}): do the labels belong to the pictures? Else another --lr or --margin-warmup",
+                f"({self._first_loss:.2f}): do the labels belong to the pictures? Else another --lr or "
+                f"{self._more_warmup}",
             )
-        start = max(self._first_loss, self._expected_loss or 0.0)
+        start = max(self._first_loss, self._grown_loss or 0.0)
         if loss > GROWN_LOSS * start:
             self._say(
                 "grown",
-                f"the loss has grown from {start:.2f} to {loss:.2f}: a smaller --lr, --clip-grad or --margin-warmup "
-                "usually helps",
+                f"the loss has grown from {start:.2f} to {loss:.2f}: a smaller --lr, --clip-grad or "
+                f"{self._more_warmup} usually helps",
             )
-        self._look_at(embedding.detach().float())
 
     def verification(self, name: str, accuracy: float) -> None:
         """Of one set of pairs, in [0, 1]."""
@@ -90,7 +107,7 @@ class Watch:
             self._say(
                 "direction",
                 f"all embeddings of a batch point the same way (mean cosine {cosine:.4f}): they have collapsed; a "
-                "smaller --lr, --margin-warmup, or more images a rank for BatchNorm",
+                f"smaller --lr, {self._more_warmup}, or more images a rank for BatchNorm",
             )
 
     def _say(self, sign: str, words: str) -> None:
