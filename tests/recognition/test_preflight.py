@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from tests.support.faces import encoded_pairs
 from tests.support.records import pack_people
 from tests.support.training import PEOPLE, write_tiny_config, write_tiny_set
 
+from mxface.eval.protocol import load_pair_set
 from mxface.formats.evalset import write_evalset
+from mxface.loaders import RecordDataset
+from mxface.ranks import Ranks
+from mxface.recognition.arguments import parse_arguments
+from mxface.recognition.inputs import load_pair_sets
+from mxface.recognition.preflight import loaded_bytes
+from mxface.recognition.session import say_nothing
 from mxface.recognition.train import main
 
 
@@ -76,6 +84,23 @@ def test_too_few_pairs_for_the_folds_stop_the_run_before_it_begins(
     output = run(tmp_path, data, capsys, status=1)
     assert "tiny.bin: 9 pairs cannot be split into 10 folds; pack more of them, or leave tiny out" in output
     assert "call reset()" not in output
+
+
+def test_a_rank_has_its_share_of_the_verification_pictures_and_foresees_no_more(tiny_set: Path, tmp_path: Path) -> None:
+    write_tiny_config(tmp_path / "config.py", tiny_set)
+    choice = ["--config", str(tmp_path / "config.py"), "--network", "tiny", "--dataset", "tiny", "--device", "cpu"]
+    config = parse_arguments(choice, description="").run
+    dataset = RecordDataset(tiny_set / "train.rec")
+    held, foreseen = [], []
+    for rank in range(4):
+        session = SimpleNamespace(ranks=Ranks(rank, 4), say=say_nothing)
+        inputs = SimpleNamespace(dataset=dataset, pair_sets=load_pair_sets(config.data, session))  # type: ignore[arg-type]
+        held += [pairs.images for pairs in inputs.pair_sets]
+        foreseen.append(loaded_bytes(config, session, inputs))  # type: ignore[arg-type]
+    whole = load_pair_set(tiny_set / "tiny.bin", (56, 56))
+    assert np.array_equal(np.concatenate(held), whole.images)
+    assert [size - foreseen[0] for size in foreseen] == [images.nbytes - held[0].nbytes for images in held]
+    assert held[0].nbytes > held[3].nbytes
 
 
 def test_a_margin_warmup_without_a_margin_is_said(
