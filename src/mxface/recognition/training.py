@@ -17,10 +17,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mxface.cli import setup_logging
-from mxface.errors import ConfigError
 from mxface.graph import Symbol, load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
 from mxface.losses.softmax_head import SHARDED
+from mxface.outputs import output_folder
 from mxface.ranks import Ranks
 from mxface.recognition.arguments import Arguments
 from mxface.recognition.config import RunConfig
@@ -57,9 +57,10 @@ def train_on_ranks(argv: Sequence[str] | None, module: str, parse: Callable[[Seq
         with quiet(place is not None and (place.rank > 0 or is_launched())):  # another process says the same
             arguments = parse(argv)
         run = arguments.run
-        if place is None and run.ranks > 1 and run.engine == "torch":
-            return launch(same_command(argv, module), run.ranks)
-        return train_as_rank(arguments, place or Place())
+        with output_folder(run.prefix.parent, "--models-root (--prefix)"):
+            if place is None and run.ranks > 1 and run.engine == "torch":
+                return launch(same_command(argv, module), run.ranks)
+            return train_as_rank(arguments, place or Place())
 
 
 def train_as_rank(arguments: Arguments, place: Place) -> int:
@@ -78,7 +79,6 @@ def train_as_rank(arguments: Arguments, place: Place) -> int:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.train.seed)
     say("prefix", run.prefix)
-    make_output_folder(run.prefix.parent)
     num_classes = find_num_classes(run.data, say=say)
     say("image_size", run.data.image_shape[:2])
     say("num_classes", num_classes)
@@ -93,16 +93,6 @@ def train_as_rank(arguments: Arguments, place: Place) -> int:
         return 0
     say(f"stopped by {stop.received.name}; --resume goes on from here")
     return 128 + stop.received
-
-
-def make_output_folder(folder: Path) -> None:
-    """Make it, or raise ConfigError before anything has been read."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise ConfigError(
-            f"{folder}: the output folder cannot be made ({exc.strerror}); choose another --models-root (--prefix)"
-        ) from exc
 
 
 def train(run: RunConfig, num_classes: int, session: Session) -> None:
