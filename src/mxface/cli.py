@@ -41,6 +41,11 @@ def command(main: Main) -> Callable[..., int]:
                 raise
             print(f"{program_name()}: error: {error}", file=sys.stderr)
             return 1
+        except MemoryError as error:
+            if os.environ.get("MXFACE_TRACEBACK"):
+                raise
+            print(f"{program_name()}: error: not enough memory: {error or 'none is left'}", file=sys.stderr)
+            return 1
         except KeyboardInterrupt:
             return _interrupted()
 

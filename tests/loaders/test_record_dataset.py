@@ -45,7 +45,7 @@ def test_images_filter_leaves_labels_as_they_are(tmp_path: Path) -> None:
     assert dataset.keys.tolist() == [1, 2, 3, 5, 6]
     assert dataset.labels.tolist() == [0, 0, 0, 2, 2]
     assert dataset.num_identities == 3
-    with pytest.raises(DataError, match="no identity has 4 or more images; lower images_filter"):
+    with pytest.raises(DataError, match="no identity has 4 or more images; lower data_images_filter"):
         RecordDataset(tmp_path / "train.rec", images_filter=4)
 
 

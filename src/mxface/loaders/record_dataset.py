@@ -52,7 +52,10 @@ class RecordDataset:
             self.keys = expand_ranges(self.identity_ranges, images_filter)
             positions = self._look_up(self.keys, positions_by_key)
         if len(self.keys) == 0:
-            raise DataError(f"{self.path}: no identity has {images_filter} or more images; lower images_filter")
+            raise DataError(
+                f"{self.path}: no identity has {images_filter} or more images; "
+                "lower data_images_filter (--images-filter)"
+            )
         self.images_filter = images_filter
         ends = record_ends(self._reader.offsets, self._reader.records.size)
         self.images = EncodedImages(self.path, self._reader.offsets[positions], ends[positions])

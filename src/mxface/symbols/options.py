@@ -16,6 +16,7 @@ from mxface.ops.activation import ACTIVATION_TYPES
 
 NET_OUTPUTS = ("E", "F", "FC", "G", "GAP", "GDC", "GNAP", "H", "I", "J", "Z")
 SRC_NET_OUTPUTS = (*NET_OUTPUTS, "A", "AX", "B", "BX", "C", "CX", "D", "DX")
+LONGEST_EMBEDDING = 2**16  # what is longer is a typing error
 
 SRC_KEYWORDS = {
     "num_classes": "emb_size",
@@ -88,6 +89,8 @@ class RecognitionOptions(NetworkOptions):
         if self.memonger:
             raise ConfigError("memonger=True never worked in 2019 and does nothing here; set it to False")
         require_positive(self, "emb_size", "net_multiplier", "workspace")
+        if self.emb_size > LONGEST_EMBEDDING:
+            raise SettingError("emb_size", f"={self.emb_size} must be at most {LONGEST_EMBEDDING}")
         for name in ("bn_mom", "head_bn_mom", "densenet_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(name, f"={getattr(self, name)} must be at least 0 and below 1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,6 +9,7 @@ from mxface.errors import SettingError
 
 DTYPES = ("float32", "bf16")
 ON_NAN = ("stop", "skip", "rollback")
+LARGEST_FLOAT32 = 3.4e38
 WD_SCOPES = ("all", "weights")
 
 
@@ -20,10 +20,11 @@ def require(condition: bool, name: str, value: object, expected: str) -> None:
 
 
 def require_finite(part: Any) -> None:
-    """Raise the `SettingError` of a number of this dataclass that is infinite or none."""
+    """Raise the `SettingError` of a number of this dataclass that is none, or too large for float32."""
     for field in fields(part):
         value = getattr(part, field.name)
-        require(not isinstance(value, float) or math.isfinite(value), field.name, value, "a finite number")
+        is_finite = not isinstance(value, float) or abs(value) <= LARGEST_FLOAT32
+        require(is_finite, field.name, value, "a finite number (of float32)")
 
 
 @dataclass(frozen=True, kw_only=True)
