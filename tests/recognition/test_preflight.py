@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,8 +29,10 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_set(tmp_path_factory.mktemp("data") / "tiny")
 
 
-def run(folder: Path, data: Path, capsys: pytest.CaptureFixture[str], *flags: object, status: int = 0) -> str:
-    write_tiny_config(folder / "config.py", data, more="\ndataset.tiny.max_steps = 1\n")
+def run(
+    folder: Path, data: Path, capsys: pytest.CaptureFixture[str], *flags: object, status: int = 0, more: str = ""
+) -> str:
+    write_tiny_config(folder / "config.py", data, more=f"\ndataset.tiny.max_steps = 1\n{more}")
     choice = ["--network", "tiny", "--dataset", "tiny", "--threads", "1", "--device", "cpu"]
     assert main([*choice, *map(str, flags)]) == status
     captured = capsys.readouterr()
@@ -58,7 +61,59 @@ def test_the_first_loss_is_foretold_for_what_is_trained(
     for output in outputs:
         assert "was expected of an untrained network" not in output
     resumed = run(tmp_path, tiny_set, capsys, "--loss", "arcface", "--resume")
-    assert "first loss not foretold" in resumed
+    assert "first loss not foretold: the run goes on from batch 2" in resumed
+
+
+def test_a_loss_that_a_warmup_lets_grow_is_no_alarm(
+    tiny_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The margin of arcface comes within 12 batches, and nothing else changes: the rate is next to none."""
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO)
+    flags = ("--loss", "arcface", "--margin-warmup", 12, "--lr", "1e-9", "--frequent", 1)
+    run(tmp_path, tiny_set, capsys, *flags, more="dataset.tiny.max_steps = 20\n")
+    losses = [float(loss) for loss in re.findall(r"lossvalue=([\d.]+)", caplog.text)]
+    assert losses[-1] > 2.5 * losses[0]
+    assert "the loss has grown" not in caplog.text
+
+
+@pytest.mark.parametrize("loss", ["inter", "centre", "adaface"])
+def test_the_first_loss_of_the_other_losses_is_foretold(
+    loss: str, tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = run(tmp_path, tiny_set, capsys, "--loss", loss)
+    assert re.search(r"first loss about \d", output)
+    assert "was expected of an untrained network" not in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--loss", "triplet", "--per-batch-size", 6), "triplets are mined, by the network itself and"),
+        (("--network", "open", "--loss", "softmax"), "softmax depends on how long embeddings are, and this network"),
+    ],
+)
+def test_where_no_first_loss_is_foretold_the_reason_is_said(
+    flags: tuple[object, ...],
+    reason: str,
+    tiny_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = """
+network.open = edict(network.tiny)
+network.open.net_output = "F"
+loss.triplet.images_per_identity = 3
+loss.triplet.triplet_bag_size = 12
+"""
+    assert f"first loss not foretold: {reason}" in run(tmp_path, tiny_set, capsys, *flags, more=more)
 
 
 def test_labels_without_a_class_stop_the_run_before_it_begins(

@@ -127,6 +127,12 @@ def test_the_heads_buffers_are_counted(rate: float, product_dtype: torch.dtype |
     assert head_bytes(head, 32) == pytest.approx(live.peak, rel=0.25)
 
 
+def test_the_classes_of_all_labels_are_in_a_sample() -> None:
+    heads = [SoftmaxHead(HeadConfig(num_classes=3000, emb_size=8), sample_rate=rate) for rate in (0.001, 0.49, 0.6)]
+    smallest, half, more = (head_bytes(head, 2048) for head in heads)
+    assert smallest == half < more  # 2048 labels are of 1485 classes
+
+
 def test_parts_and_what_fits() -> None:
     learner = tiny_learner(configure(batch_size=4))
     forecast = forecast_memory(learner, rank_batch_size=4, image_shape=(8, 8, 3), process=1e8, loaded=2e6, sharers=2)

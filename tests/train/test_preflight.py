@@ -16,7 +16,15 @@ from mxface.symbols import get_symbol
 from mxface.train.config import TrainConfig
 from mxface.train.memory import MemoryForecast
 from mxface.train.overlap import Overlap
-from mxface.train.preflight import Identities, Preflight, require_batchnorm_can_learn, require_labels_in_range
+from mxface.train.preflight import (
+    FirstLoss,
+    Identities,
+    Preflight,
+    ends_in_batchnorm,
+    has_batchnorm,
+    require_batchnorm_can_learn,
+    require_labels_in_range,
+)
 
 EMORE = Identities(images=5_822_653, identities=85_742, least=1, median=55, most=602, single=1200)
 RECIPE = configure(batch_size=512, lr=0.1, lr_steps=(100_000, 160_000, 220_000), max_steps=0)
@@ -43,12 +51,12 @@ def preflight(config: TrainConfig = RECIPE, **changes: Any) -> Preflight:
         device="cpu",
         ranks=4,
         num_classes=85_742,
+        has_batchnorm=True,
         parameters=65_150_912,
         flops=24_200_000_000,
         identities=EMORE,
         memory=MEMORY,
-        expected_loss=45.76,
-        loss_spread=0.1,
+        first_loss=FirstLoss(mean=45.76, spread=0.1, grown=45.76),
         overlaps=(),
     )
     return replace(flight, **changes)
@@ -71,11 +79,13 @@ def test_the_table() -> None:
 
 def test_it_fits_a_hundred_columns_and_leaves_out_what_is_not_known() -> None:
     config = configure(batch_size=99_999_996, lr=0.123456789, max_steps=12_345_678, lr_steps=tuple(range(1, 60)))
-    flight = preflight(config, memory=None, expected_loss=None, identities=replace(EMORE, images=599_999_999))
+    reasons = {"memory": "nobody knows this engine", "first_loss": "the run goes on from batch 5"}
+    flight = preflight(config, **reasons, identities=replace(EMORE, images=599_999_999))
     lines = flight.lines()
     assert max(map(len, lines)) <= 100
-    assert "  memory     not foretold" in lines
-    assert "  first loss not foretold" in lines
+    assert "  memory     not foretold: nobody knows this engine" in lines
+    assert "  first loss not foretold: the run goes on from batch 5" in lines
+    assert not [warning for warning in flight.warnings() if "GB" in warning]
 
 
 def test_a_short_run_at_one_rate_is_no_fault() -> None:
@@ -123,6 +133,21 @@ def test_the_rate_is_compared_at_512_images() -> None:
 def test_what_cannot_work_is_said(changes: dict[str, Any], words: str) -> None:
     found = [warning for warning in preflight(**changes).warnings() if words in warning]
     assert len(found) == 1
+
+
+def test_few_images_a_rank_are_no_fault_of_a_network_without_batchnorm() -> None:
+    few = preflight(configure(batch_size=16, lr=0.01))
+    assert any("BatchNorm" in warning for warning in few.warnings())
+    assert replace(few, has_batchnorm=False).warnings() == []
+
+
+def test_graphs_are_asked_for_batchnorm() -> None:
+    spherenet = get_symbol("spherenet", family="src", num_layers=20, emb_size=64)
+    y1 = get_symbol("fmobilefacenet", emb_size=64, net_output="GDC", net_blocks=(1, 1, 1, 1))
+    assert (has_batchnorm(spherenet), ends_in_batchnorm(spherenet)) == (False, False)
+    assert (has_batchnorm(y1), ends_in_batchnorm(y1)) == (True, True)
+    inside = get_symbol("fmobilefacenet", emb_size=64, net_output="F", net_blocks=(1, 1, 1, 1))
+    assert (has_batchnorm(inside), ends_in_batchnorm(inside)) == (True, False)
 
 
 def test_identities_of_a_set(tmp_path: Path) -> None:

@@ -59,6 +59,12 @@ def sample_rows(positive: Tensor, num_rows: int, rate: float, generator: torch.G
     return chosen.nonzero().squeeze(1)
 
 
+def expected_sample(num_rows: int, num_classes: int, rate: float, batch_size: int) -> float:
+    """How many rows `sample_rows` gives a rank that has `num_rows` of the classes, if all labels are as likely."""
+    positives = num_rows * (1 - (1 - 1 / num_classes) ** batch_size)
+    return max(math.ceil(rate * num_rows), positives)
+
+
 def sampling_generator(seed: int, step: int, rank: int, device: torch.device) -> torch.Generator:
     """The source of one step's sample on one rank: a function of these numbers, so that a run resumes."""
     mixed = np.random.SeedSequence((seed, step, rank)).generate_state(1)[0]

@@ -11,6 +11,9 @@ where s / sqrt(D) is above sqrt(2 log C): a few classes then make the sum (Derri
 expectation over c_y is over its quantiles, too. K sub-centres: z_j is the largest of K, so its quantile p is p^(1/K).
 Plain softmax: z = 0.01 * sqrt(D) * a normal value, the centres' start times the length sqrt(D) that the last BatchNorm
 gives an embedding.
+
+Beside the cross entropy: a rule's penalty; the inter loss, whose only cosines that do not cancel are those of a centre
+with itself, so weight / C; the centre loss, whose centres start at 0, so weight * D / 2.
 """
 
 from __future__ import annotations
@@ -21,44 +24,50 @@ import math
 import torch
 from torch import Tensor
 
-from mxface.losses.margin import BatchRows
-from mxface.losses.softmax_head import INITIAL_SIGMA, SoftmaxHead
+from mxface.losses.adaface import AdaFace
+from mxface.losses.head_config import HeadConfig
+from mxface.losses.magface import MagFace
+from mxface.losses.margin import BatchRows, MarginRule
+from mxface.losses.softmax_head import INITIAL_SIGMA
 
 TARGET_QUANTILES = 64
 OTHER_QUANTILES = 1 << 13
 """So many of the largest other classes are taken one by one; as many quantiles stand for the rest."""
 
 
-def expected_first_loss(head: SoftmaxHead) -> float | None:
-    """The mean cross entropy (and penalty) of the first batch; None for losses with parts beside it."""
-    config = head.config
-    if config.inter_weight > 0 or config.centre_weight > 0:
-        return None
-    count = math.ceil(config.num_classes * head.sample_rate) - 1
+def expected_first_loss(config: HeadConfig, rule: MarginRule, *, num_sampled: float | None = None) -> float:
+    """The mean loss of the first batch; of `num_classes` so many are in a step's softmax, by default all."""
+    added = config.inter_weight / config.num_classes + config.centre_weight * config.emb_size / 2
+    count = round(config.num_classes if num_sampled is None else num_sampled) - 1
     if count < 1:
-        return 0.0
+        return added
     probability, weight = other_classes(count)
     own = (torch.arange(TARGET_QUANTILES, dtype=torch.float64) + 0.5) / TARGET_QUANTILES
     if not config.is_margin:
         spread = INITIAL_SIGMA * math.sqrt(config.emb_size)
         others = torch.special.ndtri(probability) * spread
-        return mean_cross_entropy(torch.special.ndtri(own) * spread, others.unsqueeze(1), weight)
+        return added + mean_cross_entropy(torch.special.ndtri(own) * spread, others.unsqueeze(1), weight)
     probability, own = (values ** (1 / config.sub_centres) for values in (probability, own))
     others = config.s * cosine_quantile(probability, config.emb_size).unsqueeze(1)
-    rule = copy.deepcopy(head.rule).to("cpu", torch.float64)
+    rule = copy.deepcopy(rule).to("cpu", torch.float64)
     length = torch.full_like(own, math.sqrt(config.emb_size))
     rows = BatchRows(cosine_quantile(own, config.emb_size), length)
     target = rule.target(rows)
     change = rule.others(rows, config.s)
     if change is not None:
         others = change(others.expand(-1, len(own)).contiguous())[0]
-    loss = mean_cross_entropy(config.s * target.cosine, others, weight)
-    return loss if target.penalty is None else loss + float(target.penalty.mean())
+    if target.penalty is not None:
+        added += float(target.penalty.mean())
+    return added + mean_cross_entropy(config.s * target.cosine, others, weight)
 
 
-def first_loss_spread(head: SoftmaxHead, batch_size: int) -> float:
+def depends_on_length(config: HeadConfig, rule: MarginRule) -> bool:
+    """Whether the loss is another one for longer embeddings: then a BatchNorm must have given them their length."""
+    return not config.is_margin or isinstance(rule, (MagFace, AdaFace))
+
+
+def first_loss_spread(config: HeadConfig, batch_size: int) -> float:
     """The standard deviation of the first batch's loss: of the own logits, of as many that depend on nothing else."""
-    config = head.config
     scale = config.s / math.sqrt(config.emb_size) if config.is_margin else INITIAL_SIGMA * math.sqrt(config.emb_size)
     return scale / math.sqrt(min(batch_size, config.num_classes))
 

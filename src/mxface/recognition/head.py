@@ -14,7 +14,7 @@ from mxface.losses.adaface import AdaFace
 from mxface.losses.curricular import CurricularFace
 from mxface.losses.intra import IntraMargin
 from mxface.losses.magface import MagFace
-from mxface.losses.margin import MarginRule
+from mxface.losses.margin import CombinedMargin, MarginRule
 from mxface.losses.signed_margin import SignedMargin
 from mxface.losses.threshold import ThresholdMargin
 from mxface.losses.triplet import TripletHead, TripletKind
@@ -45,13 +45,9 @@ def build_head(run: RunConfig, num_classes: int, ranks: Ranks) -> SoftmaxHead | 
             log.warning("--head-dtype %s has no effect: a triplet loss has no class centres", train.head_dtype)
         kind: TripletKind = "triplet" if loss.loss_name == "triplet" else "atriplet"
         return TripletHead(alpha=loss.triplet_alpha, kind=kind, ranks=ranks)
-    make_rule = RULES.get(loss.loss_name)
-    rule = None if make_rule is None else make_rule(loss)
-    if run.parall and loss.loss_name == "margin_softmax" and min(loss.loss_m2, loss.loss_m3) < 0:
-        rule = SignedMargin(loss.loss_m1, loss.loss_m2, loss.loss_m3)
-        loss = replace(loss, loss_m1=1.0, loss_m2=0.0, loss_m3=0.0)
+    config, rule = softmax_task(run, num_classes)
     return SoftmaxHead(
-        head_config(loss, num_classes, run.network.emb_size),
+        config,
         generator=torch.Generator().manual_seed(train.seed),
         product_dtype=torch.bfloat16 if train.head_dtype == "bf16" else None,
         ranks=ranks,
@@ -59,6 +55,17 @@ def build_head(run: RunConfig, num_classes: int, ranks: Ranks) -> SoftmaxHead | 
         seed=train.seed,
         rule=rule,
     )
+
+
+def softmax_task(run: RunConfig, num_classes: int) -> tuple[HeadConfig, MarginRule]:
+    """What a head over classes is told, whatever engine computes it, and its loss on cosines."""
+    loss = run.loss
+    rule = RULES[loss.loss_name](loss) if loss.loss_name in RULES else None
+    if run.parall and loss.loss_name == "margin_softmax" and min(loss.loss_m2, loss.loss_m3) < 0:
+        rule = SignedMargin(loss.loss_m1, loss.loss_m2, loss.loss_m3)
+        loss = replace(loss, loss_m1=1.0, loss_m2=0.0, loss_m3=0.0)
+    config = head_config(loss, num_classes, run.network.emb_size)
+    return config, rule or CombinedMargin(config.m1, config.m2, config.m3)
 
 
 def head_config(loss: LossConfig, num_classes: int, emb_size: int) -> HeadConfig:

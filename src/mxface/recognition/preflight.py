@@ -11,22 +11,28 @@ import torch
 from mxface.cpus import usable_cpus
 from mxface.eval.protocol import PairSet
 from mxface.graph import Symbol
-from mxface.losses import SoftmaxHead
-from mxface.losses.first_loss import expected_first_loss, first_loss_spread
+from mxface.losses.class_shard import class_range, expected_sample
+from mxface.losses.first_loss import depends_on_length, expected_first_loss, first_loss_spread
 from mxface.ranks import Ranks
 from mxface.recognition.config import RunConfig
+from mxface.recognition.head import softmax_task
 from mxface.recognition.inputs import Inputs
 from mxface.recognition.session import Session
 from mxface.train.learner import Learner, Trainee
 from mxface.train.memory import MemoryForecast, forecast_memory
 from mxface.train.overlap import Thumbnails, find_overlaps, thumbnails
 from mxface.train.preflight import (
+    FirstLoss,
     Identities,
     Preflight,
+    ends_in_batchnorm,
+    has_batchnorm,
     require_batchnorm_can_learn,
     require_labels_in_range,
 )
+from mxface.train.process_group import quiet
 from mxface.train.schedule import margin_share
+from mxface.train.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +64,7 @@ def pre_flight(
         if not run.loss.is_triplet:
             require_labels_in_range(dataset, num_classes)
         require_batchnorm_can_learn(embedding, rank_batch, run.data.image_shape)
-        memory = None
+        memory: MemoryForecast | str = "MXNet does not say beforehand what it will need"
         if isinstance(learner, Learner):
             loaded = loaded_bytes(run, session, inputs)
             memory = forecast_memory(
@@ -70,18 +76,17 @@ def pre_flight(
                 sharers=1 if session.device.type == "cuda" else session.place.local_count,
             )
         arguments, _, _ = embedding.infer_shape(data=(1, channels, height, width))
-        expected_loss, loss_spread = first_loss(run, learner, step)
         return Preflight(
             config=run.train,
             device=str(session.device) if not session.contexts else ", ".join(map(str, session.contexts)),
             ranks=len(session.contexts) or session.ranks.count,
             num_classes=num_classes,
+            has_batchnorm=has_batchnorm(embedding),
             parameters=sum(int(np.prod(shape)) for name, shape in arguments.items() if name != "data"),
             flops=flops,
             identities=Identities.of(dataset),
             memory=memory,
-            expected_loss=expected_loss,
-            loss_spread=loss_spread,
+            first_loss=first_loss(run, num_classes, embedding, step=step, num_ranks=session.ranks.count),
             overlaps=find_overlaps(dataset, pictures, threads=run.threads or usable_cpus()),
             is_mined=run.loss.is_triplet,
         )
@@ -104,12 +109,34 @@ def collect_thumbnails(pair_sets: Sequence[PairSet], ranks: Ranks) -> dict[str, 
     return {name: ranks.collect_rows(torch.from_numpy(rows)).numpy() for name, rows in own.items()}
 
 
-def first_loss(run: RunConfig, learner: Trainee, step: int) -> tuple[float | None, float]:
-    """Loss of the first batch and its standard deviation; None and 0 where the run starts from something learned."""
-    if step > 0 or run.pretrained or not isinstance(learner, Learner) or not isinstance(learner.head, SoftmaxHead):
-        return None, 0.0
-    learner.head.margin_share = margin_share(1, run.train.margin_warmup)
-    return expected_first_loss(learner.head), first_loss_spread(learner.head, run.train.batch_size)
+def first_loss(run: RunConfig, num_classes: int, embedding: Symbol, *, step: int, num_ranks: int) -> FirstLoss | str:
+    """Of the first batch of an untrained network, from the settings alone; else a text that says why not."""
+    loss, train = run.loss, run.train
+    if step > 0:
+        return f"the run goes on from batch {step}"
+    if run.pretrained:
+        return "the network has learned already (--pretrained)"
+    if loss.is_triplet:
+        return "triplets are mined, by the network itself and for the loss that they have"
+    with quiet(True):  # the learner's head has said it
+        config, rule = softmax_task(run, num_classes)
+    if depends_on_length(config, rule) and not ends_in_batchnorm(embedding):
+        return f"{loss.loss_name} depends on how long embeddings are, and this network ends in no BatchNorm"
+    shards = (len(class_range(num_classes, Ranks(rank, num_ranks))) for rank in range(num_ranks))
+    num_sampled = sum(expected_sample(rows, num_classes, train.sample_rate, train.batch_size) for rows in shards)
+    means = []
+    for share in (margin_share(1, train.margin_warmup), 1.0):
+        rule.share = share
+        means.append(expected_first_loss(config, rule, num_sampled=num_sampled))
+    return FirstLoss(mean=means[0], spread=first_loss_spread(config, train.batch_size), grown=means[1])
+
+
+def make_watch(run: RunConfig, first: FirstLoss | str) -> Watch:
+    """Who looks at the losses of the run, knowing what was foretold."""
+    warmup = 0 if run.loss.is_plain else run.train.margin_warmup
+    if isinstance(first, str):
+        return Watch(margin_warmup=warmup)
+    return Watch(first.mean, first.spread, grown_loss=first.grown, margin_warmup=warmup)
 
 
 def loaded_bytes(run: RunConfig, session: Session, inputs: Inputs) -> int:
@@ -123,7 +150,7 @@ def loaded_bytes(run: RunConfig, session: Session, inputs: Inputs) -> int:
     return int(pictures + index + ahead * batch)
 
 
-def memory_line(forecast: MemoryForecast | None, peak: float) -> str:
+def memory_line(forecast: MemoryForecast | str, peak: float) -> str:
     """What is said at the end: the forecast, and what the largest rank really held."""
-    predicted = "" if forecast is None else f"predicted {forecast.total / 1e9:.2f} GB, "
+    predicted = "" if isinstance(forecast, str) else f"predicted {forecast.total / 1e9:.2f} GB, "
     return f"memory per rank: {predicted}peak {peak / 1e9:.2f} GB"

@@ -26,7 +26,7 @@ from mxface.recognition.arguments import Arguments
 from mxface.recognition.config import RunConfig
 from mxface.recognition.inputs import Inputs, find_num_classes, open_inputs
 from mxface.recognition.model import add_head, build_embedding, build_learner, find_pretrained, save_model
-from mxface.recognition.preflight import memory_line, pre_flight
+from mxface.recognition.preflight import make_watch, memory_line, pre_flight
 from mxface.recognition.session import Session, say_nothing
 from mxface.train.checkpoint import SaveRule
 from mxface.train.device import choose_device
@@ -41,7 +41,6 @@ from mxface.train.process_group import Place, find_place, joined, log_as_rank, q
 from mxface.train.progress import Progress
 from mxface.train.resume import RunState
 from mxface.train.state import StateFolder
-from mxface.train.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
             flight = pre_flight(
                 run, session, learner, inputs, embedding, flops=flops, process_bytes=process_bytes, step=progress.step
             )
-        watch = Watch(flight.expected_loss, flight.loss_spread) if ranks.is_main else None
+        watch = make_watch(run, flight.first_loss) if ranks.is_main else None
         folder = run.prefix.parent / "tensorboard" if ranks.is_main else None
         say_line = tqdm.write if ranks.is_main else say_nothing
         run_log = RunLog(say_line, folder, first_step=progress.step, max_steps=run.train.max_steps)

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mxface.losses import SoftmaxHead
+from mxface.losses.class_shard import expected_sample
 from mxface.losses.fused_softmax import CHUNK_CLASSES, KEPT_PRODUCT_BYTES
 from mxface.runtime.heap import hand_back_freed_memory
 from mxface.train.learner import Learner
@@ -168,7 +169,8 @@ def extrapolate(values: Sequence[float], count: int) -> float:
 
 def head_bytes(head: SoftmaxHead, batch_size: int) -> int:
     """The buffers of a step over the classes of this rank; `batch_size` is that of all ranks."""
-    rows = math.ceil(head.sample_rate * head.num_rows) * head.config.sub_centres
+    sampled = expected_sample(head.num_rows, head.config.num_classes, head.sample_rate, batch_size)
+    rows = math.ceil(sampled) * head.config.sub_centres
     chunk = min(CHUNK_CLASSES[head.fc7_weight.device.type], rows)
     dim, full = head.config.emb_size, head.fc7_weight.element_size()
     product = (head.product_dtype or head.fc7_weight.dtype).itemsize

@@ -10,6 +10,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,20 +60,28 @@ class Identities:
         )
 
 
+class FirstLoss(NamedTuple):
+    """Of the first batch: the mean and the standard deviation. `grown` is the mean with the whole margin."""
+
+    mean: float
+    spread: float
+    grown: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """Everything known before the first batch; None for what this engine or loss does not tell."""
+    """Everything known before the first batch; in place of what cannot be foretold a text that says why."""
 
     config: TrainConfig
     device: str
     ranks: int
     num_classes: int
+    has_batchnorm: bool
     parameters: int
     flops: int
     identities: Identities
-    memory: MemoryForecast | None
-    expected_loss: float | None
-    loss_spread: float
+    memory: MemoryForecast | str
+    first_loss: FirstLoss | str
     overlaps: Sequence[Overlap]
     is_mined: bool = False  # triplets, whose epochs are as long as what is found
 
@@ -94,7 +103,7 @@ class Preflight:
             ("images", self._identities_text()),
             ("rate", self._rate_text()),
             ("epochs", self._epochs_text()),
-            ("first loss", "not foretold" if self.expected_loss is None else f"about {self.expected_loss:.2f}"),
+            ("first loss", self._first_loss_text()),
         ]
         return ["pre-flight", *(line for name, text in rows for line in wrapped(name, text))]
 
@@ -103,11 +112,16 @@ class Preflight:
         return [*self._memory_warnings(), *self._data_warnings(), *self._schedule_warnings()]
 
     def _memory_text(self) -> str:
-        if self.memory is None:
-            return "not foretold"
+        if isinstance(self.memory, str):
+            return f"not foretold: {self.memory}"
         parts = [f"{name} {size / GIGABYTE:.2f}" for name, size in self.memory.parts.items() if size > 0.005 * GIGABYTE]
         free = f"{self.memory.available / GIGABYTE:.1f} GB free"
         return f"{self.memory.total / GIGABYTE:.2f} GB a rank, {free}: {', '.join(parts)}"
+
+    def _first_loss_text(self) -> str:
+        if isinstance(self.first_loss, str):
+            return f"not foretold: {self.first_loss}"
+        return f"about {self.first_loss.mean:.2f}"
 
     def _identities_text(self) -> str:
         of = self.identities
@@ -145,7 +159,7 @@ class Preflight:
         return text
 
     def _memory_warnings(self) -> list[str]:
-        if self.memory is None or self.memory.fits:
+        if isinstance(self.memory, str) or self.memory.fits:
             return []
         needed = self.memory.total * self.memory.sharers / GIGABYTE
         ways_out = ["a smaller --per-batch-size"]
@@ -170,7 +184,7 @@ class Preflight:
                 f"{of.single} of {of.identities} identities have one image: nothing tells what stays the same in a "
                 "person; data_images_filter leaves them out"
             )
-        if self.rank_batch_size < FEW_FOR_BATCHNORM:
+        if self.has_batchnorm and self.rank_batch_size < FEW_FOR_BATCHNORM:
             found.append(
                 f"{self.rank_batch_size} images a rank: BatchNorm's statistics are those of one rank's images, and so "
                 f"few are noise; {FEW_FOR_BATCHNORM} or more (--per-batch-size)"
@@ -225,6 +239,16 @@ def require_labels_in_range(dataset: RecordDataset, num_classes: int) -> None:
             f"{dataset.path}: labels from {least} to {most}, but num_classes is {num_classes}: they must lie in "
             f"[0, {num_classes}); correct `property` or the config"
         )
+
+
+def has_batchnorm(embedding: Symbol) -> bool:
+    """Whether any layer normalises over the images of a batch."""
+    return any(node.op == "BatchNorm" for node in embedding.nodes)
+
+
+def ends_in_batchnorm(embedding: Symbol) -> bool:
+    """Whether an untrained network gives D values of mean 0 and variance 1 over a batch: embeddings sqrt(D) long."""
+    return embedding.heads[0].node.op == "BatchNorm"
 
 
 def require_batchnorm_can_learn(embedding: Symbol, rank_batch_size: int, image_shape: Sequence[int]) -> None:
