@@ -90,6 +90,17 @@ def state_of(learner: MxnetLearner) -> State:
     return State(args, momentum, aux)
 
 
+@pytest.mark.parametrize("loss", ["softmax", *TRIPLETS])
+def test_a_preview_is_what_the_batch_would_give_and_changes_nothing(loss: str) -> None:
+    learner = build_engines(loss, CONFIG).mxnet
+    train(learner, range(1, 3))
+    before = learner.tensors()
+    seen = learner.preview(tiny_batch(3, BATCH_SIZE), step=3)
+    assert same_bits(before, learner.tensors())
+    expected = learner.train_batch(tiny_batch(3, BATCH_SIZE), step=3, lr=CONFIG.lr, check=accept).output
+    assert all(torch.equal(found, value) for found, value in zip(seen, expected, strict=True))
+
+
 def test_what_a_batch_gives() -> None:
     engines = build_engines("arcface", CONFIG)
     ours, theirs = (e.train_batch(tiny_batch(1, BATCH_SIZE), step=1, lr=0.02, check=accept) for e in engines)

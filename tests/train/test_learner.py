@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 
 import numpy as np
@@ -41,6 +42,21 @@ def test_a_step_equals_plain_autograd_and_sgd() -> None:
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=5e-5)
     torch.testing.assert_close(learner.head.fc7_weight, head.fc7_weight, rtol=0, atol=5e-5)
+
+
+def test_a_preview_is_what_the_batch_would_give_and_changes_nothing() -> None:
+    learner, reference = tiny_learner(), tiny_learner()
+    for step in (1, 2):
+        for each in (learner, reference):
+            each.train_batch(tiny_batch(step), step=step, lr=0.1, check=accept)
+        before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+        seen = learner.preview(tiny_batch(step + 1), step=step + 1)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in learner.tensors().items())
+        assert not any(parameter.grad is not None for parameter in learner.backbone.parameters())
+        twin = copy.deepcopy(reference)  # the reference itself never sees a preview
+        expected = twin.train_batch(tiny_batch(step + 1), step=step + 1, lr=0.1, check=accept).output
+        assert all(torch.equal(found, value) for found, value in zip(seen, expected, strict=True))
+    assert all(torch.equal(tensor, reference.tensors()[name]) for name, tensor in learner.tensors().items())
 
 
 def test_the_check_comes_before_any_parameter_changes() -> None:

@@ -21,7 +21,7 @@ from mxface.train.checkpoint import SaveRule
 from mxface.train.config import TrainConfig
 from mxface.train.guard import StopSignals
 from mxface.train.judge import Judge
-from mxface.train.learner import Learner
+from mxface.train.learner import Learner, TrainedBatch
 from mxface.train.log import BatchReport, RunLog
 from mxface.train.loop import fit
 from mxface.train.progress import Progress
@@ -233,6 +233,53 @@ def test_rollbacks_without_progress_end(tmp_path: Path) -> None:
     run = Run(tmp_path, configure(max_steps=100, on_nan="rollback"), SpoiledLoader(1))
     with pytest.raises(NonFiniteLossError, match=r"step 11: .* went back to step 0 3 times"):
         run.train()
+
+
+def spoil(run: Run, *steps: int) -> None:
+    """Let the updates `steps` write what is no number, which the losses before them do not show."""
+    train_batch = run.learner.train_batch
+
+    def train_and_spoil(batch: Batch, *, step: int, **settings: Any) -> TrainedBatch:
+        trained = train_batch(batch, step=step, **settings)
+        if step in steps:
+            run.learner.tensors()["backbone/conv0_weight"].fill_(torch.nan)
+        return trained
+
+    run.learner.train_batch = train_and_spoil  # type: ignore[method-assign]
+
+
+def states(folder: Path) -> list[str]:
+    return [path.name for path in StateFolder(folder / "state").list_states()]
+
+
+def test_an_update_that_spoiled_the_network_is_no_state(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """--resume would stop at its first batch, again and again."""
+    run = Run(tmp_path, configure(max_steps=20, state_steps=2))
+    spoil(run, 4)
+    with pytest.raises(NonFiniteLossError, match="step 5: the loss is nan"):
+        run.train()
+    assert states(tmp_path) == ["step-00000002"]
+    assert "the training state of step 4 is not saved: after the update the loss is nan" in caplog.text
+    again = Run(tmp_path, configure(max_steps=8, state_steps=2))
+    assert again.state.resume() is not None
+    again.train()
+    assert again.progress.step == 9
+    assert again.parameters()["head/fc7_weight"].isfinite().all()
+
+
+def test_a_rollback_leads_behind_the_update_that_spoiled_the_network(tmp_path: Path) -> None:
+    run = Run(tmp_path, configure(max_steps=8, state_steps=2, on_nan="rollback"))
+    spoil(run, 4)
+    run.train()
+    assert run.progress.step == 9
+    assert states(tmp_path) == ["step-00000008", "step-00000009"]
+
+
+def test_the_end_of_a_run_is_no_state_either_where_its_last_update_spoiled_it(tmp_path: Path) -> None:
+    run = Run(tmp_path, configure(max_steps=3, state_steps=2))
+    spoil(run, 4)
+    run.train()
+    assert states(tmp_path) == ["step-00000002"]
 
 
 class SignalLoader(TinyLoader):

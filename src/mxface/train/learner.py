@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.parallel import DistributedDataParallel
 
 from mxface.errors import DataError
@@ -54,6 +55,14 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
         torch._foreach_copy_(targets, sources)
 
 
+class _SeenError(Exception):
+    """Ends a head's step where its output is known."""
+
+    def __init__(self, output: HeadOutput) -> None:
+        super().__init__()
+        self.output = output
+
+
 class Trainee(Protocol):
     """What the loop trains, whatever engine computes it."""
 
@@ -61,6 +70,9 @@ class Trainee(Protocol):
 
     def train_batch(self, batch: Batch, *, step: int, lr: float, check: Check) -> TrainedBatch:
         """One update, number `step` (from 1). `check` sees the loss before anything is changed, and may raise."""
+
+    def preview(self, batch: Batch, *, step: int) -> HeadOutput:
+        """What `batch` as number `step` would give with the parameters as they are; nothing is changed."""
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Raw embeddings (B, D) of RGB images (B, H, W, 3), with the moving statistics; this rank's work alone."""
@@ -118,10 +130,7 @@ class Learner:
 
     def train_batch(self, batch: Batch, *, step: int, lr: float, check: Check) -> TrainedBatch:
         """One update, number `step` (from 1); see `Trainee`."""
-        # dropout's masks follow from these: a resumed run has the same, and a state need not hold a generator
-        entropy = np.random.SeedSequence((self._config.seed, step, self.ranks.rank))
-        torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
-        self.head.margin_share = margin_share(step, self._config.margin_warmup)
+        self._begin(step)
         images, label = self.fetch(batch)
         copy_all(self._statistics_before, self._statistics)
         try:
@@ -132,6 +141,32 @@ class Learner:
             self.optimizer.zero_grad()
             raise
         return TrainedBatch(output, embedding.detach())
+
+    @torch.no_grad()
+    def preview(self, batch: Batch, *, step: int) -> HeadOutput:
+        """What `batch` as number `step` would give; see `Trainee`."""
+
+        def look(output: HeadOutput) -> None:
+            raise _SeenError(output)
+
+        self._begin(step)
+        images, label = self.fetch(batch)
+        # a training forward writes BatchNorm's statistics, and 1 into its fixed gammas
+        written = {name: tensor.clone() for name, tensor in self.backbone.state_dict().items() if tensor.ndim == 1}
+        with self._autocast():
+            embedding: Tensor = functional_call(self.backbone, written, (images,))
+        try:
+            self.head.step(embedding, label, lr=0.0, momentum=0.0, wd=0.0, check=look, step=step)
+        except _SeenError as seen:
+            return seen.output
+        raise AssertionError("a head shows its output before it changes anything")
+
+    def _begin(self, step: int) -> None:
+        """What follows from the number of the step alone."""
+        # dropout's masks follow from these: a resumed run has the same, and a state need not hold a generator
+        entropy = np.random.SeedSequence((self._config.seed, step, self.ranks.rank))
+        torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
+        self.head.margin_share = margin_share(step, self._config.margin_warmup)
 
     def fetch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images (b, 3, H, W) in channels_last order, 0..255, and labels (b,), on the device."""

@@ -52,6 +52,7 @@ def fit(
         stop.agree()  # first: a rank that is gone is an error here, where a GPU would wait for it
         require_finite_loss(output)
 
+    trained_on: Batch | None = None
     schedule = StepSchedule(config.lr, config.lr_steps)
     bad_batches = BadBatches(config.on_nan, loader.dataset.keys, state, Ranks.current())
     while not is_over(progress, config, stop):
@@ -59,7 +60,7 @@ def fit(
         try:
             batches = loader.epoch(progress.epoch, start_image=progress.images)
         except NoTripletsError:
-            state.save()  # what has been learned is good
+            state.save(trained_on)  # what has been learned is good
             raise
         for batch in batches:
             stop.begin_agreement()
@@ -72,19 +73,20 @@ def fit(
                 if is_over(progress, config, stop):
                     break
                 continue
+            trained_on = batch
             bad_batches.note_good()
             progress.advance(config.batch_size)
             report.after_batch(progress, trained, lr=lr, next_lr=schedule.lr_after(progress.step))
             if progress.step % config.verbose == 0:
                 judge.verify(progress.step)
             if config.state_steps and progress.step % config.state_steps == 0:
-                state.save()
+                state.save(trained_on)
             if is_over(progress, config, stop):
                 break
         else:
             report.end_epoch(progress.epoch)
             progress.begin_next_epoch()
-    state.save()
+    state.save(trained_on)
 
 
 def is_over(progress: Progress, config: TrainConfig, stop: StopSignals) -> bool:

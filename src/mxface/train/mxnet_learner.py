@@ -115,26 +115,27 @@ class MxnetLearner:
 
         NotFiniteError: a gradient is not finite, and nothing has changed.
         """
-        nd = self._mx.nd
-        if self._num_classes is not None:
-            require_labels(batch.label, self._num_classes)
-        # dropout's masks follow from (seed, step), as in `Learner`
-        self._mx.random.seed(int(np.random.SeedSequence((self._config.seed, step)).generate_state(1)[0] >> 1))
-        fed = self._mx.io.DataBatch([self._images(batch.data)], [nd.array(batch.label)])
-        self._module.forward(fed, is_train=True)
-        trained = self._trained(batch.label)  # waits for the forward
+        trained = self._forward(batch, step)
         check(trained.output)
-        statistics = [[state.copy() for state in states] for states in self._group.aux_arrays]
-        nd.waitall()  # BatchNorm's backward writes the statistics, and does not tell MXNet's scheduler that it does
+        statistics = copies(self._group.aux_arrays)
+        self._mx.nd.waitall()  # BatchNorm's backward writes them, and does not tell MXNet's scheduler that it does
         self._module.backward()
         if not self._gradients_are_finite():
-            for states, before in zip(self._group.aux_arrays, statistics, strict=True):
-                for state, value in zip(states, before, strict=True):
-                    value.copyto(state)
+            restore(self._group.aux_arrays, statistics)
             raise NotFiniteError("the loss is finite, but a gradient is not")
         self._optimizer.set_learning_rate(lr)
         self._module.update()
         return trained
+
+    def preview(self, batch: Batch, *, step: int) -> HeadOutput:
+        """What `batch` as number `step` would give; see `Trainee`."""
+        parameters = [arrays for arrays in self._group.param_arrays if arrays[0].ndim == 1]
+        written = [*parameters, *self._group.aux_arrays]  # by a training forward: fixed gammas, moving statistics
+        before = copies(written)
+        output = self._forward(batch, step).output
+        self._mx.nd.waitall()
+        restore(written, before)
+        return output
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Raw embeddings (B, D) of RGB images (B, H, W, 3), with the moving statistics; a share on each device."""
@@ -191,6 +192,16 @@ class MxnetLearner:
     def _images(self, data: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> Any:
         """(B, H, W, 3) to (B, 3, H, W) float32, by MXNet's threads; handed over as bytes where they are bytes."""
         return self._mx.nd.array(data, dtype=data.dtype).transpose((0, 3, 1, 2)).astype(np.float32)
+
+    def _forward(self, batch: Batch, step: int) -> TrainedBatch:
+        """What the batch gives; waits for it."""
+        if self._num_classes is not None:
+            require_labels(batch.label, self._num_classes)
+        # dropout's masks follow from (seed, step), as in `Learner`
+        self._mx.random.seed(int(np.random.SeedSequence((self._config.seed, step)).generate_state(1)[0] >> 1))
+        fed = self._mx.io.DataBatch([self._images(batch.data)], [self._mx.nd.array(batch.label)])
+        self._module.forward(fed, is_train=True)
+        return self._trained(batch.label)
 
     def _trained(self, label: npt.NDArray[np.int64]) -> TrainedBatch:
         """What the forward gave; rows in the order of the devices, which is the batch's."""
@@ -275,6 +286,18 @@ def with_losses(training: Symbol) -> Symbol:
             return Group([training[0], source, sym.BlockGrad(losses)])
         losses = Symbol([node.inputs[0].node.inputs[0]])  # what the mean is of
         return Group([training[0], source, sym.BlockGrad(losses), training[1]])
+
+
+def copies(arrays: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Of every device's array of each parameter or state."""
+    return [[array.copy() for array in devices] for devices in arrays]
+
+
+def restore(arrays: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]]) -> None:
+    """Write `copies` back."""
+    for devices, before in zip(arrays, values, strict=True):
+        for array, value in zip(devices, before, strict=True):
+            value.copyto(array)
 
 
 def is_head(name: str) -> bool:
