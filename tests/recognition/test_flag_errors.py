@@ -129,6 +129,8 @@ def test_nonsense_is_refused_by_the_name_of_the_flag(
         (train_softmax.main, "--network", "r51"),
         (train_softmax.main, "--image-size", "112,96"),
         (train_triplet.main, "--per-batch-size", "7"),
+        (train_triplet.main, "--triplet-bag-size", "0"),
+        (train_triplet.main, "--triplet-bag-size", "-18"),
         (bench_data.main, "--cpus", "100000"),
         (bench_data.main, "--batch-size", "1000000000"),
     ],

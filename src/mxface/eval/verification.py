@@ -143,6 +143,9 @@ def load_models(args: argparse.Namespace) -> list[LoadedModel]:
     """Load every model that `--model` names, cut at its embedding, telling of each."""
     from mxface.runtime import choose_device, load_predictor, make_embedder  # loads torch
 
+    for flag, value in (("--batch-size", args.batch_size), ("--nfolds", args.nfolds)):
+        if value < 1:
+            raise ConfigError(f"{flag} {value}: must be 1 or more")
     prefix, epochs = split_model(args.model)
     epochs = choose_epochs(prefix, epochs, args.max)
     started = time.perf_counter()

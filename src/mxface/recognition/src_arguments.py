@@ -136,6 +136,7 @@ def parse_triplet_arguments(argv: Sequence[str] | None, *, description: str) -> 
     flags = parser.parse_args(argv)
     require(flags.loss_type in (1, 2), "--loss-type", flags.loss_type, "1 (distances) or 2 (angles)")
     require(flags.noise_sgd == 0, "--noise-sgd", flags.noise_sgd, "0 (the noisy optimiser of 2019 could not run)")
+    require(flags.triplet_bag_size > 0, "--triplet-bag-size", flags.triplet_bag_size, "a number of images above 0")
     require(flags.images_per_identity >= 2, "--images-per-identity", flags.images_per_identity, "2 or more")
     with naming(_flag_names(flags)):
         loss_config = LossConfig(
