@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from mxface import outputs
 from mxface.align import align_lfw, get_mtcnn
 from mxface.data import get_orl, lfw2pack
 from mxface.deploy import export_onnx, face_embedding, face_model
 from mxface.deploy import test as deploy_test
 from mxface.errors import ConfigError
 from mxface.eval import verification
-from mxface.outputs import output_folder, require_file, require_folder
+from mxface.outputs import output_folder, require_file, require_folder, sole_use
 from mxface.recognition.common import checkpoint
 
 
@@ -43,6 +46,14 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
     with pytest.raises(ConfigError, match=r"nothing can be written to .* \(Read-only file system\)"):
         require_file(tmp_path / "new.onnx", "--output")
+
+
+def test_a_folder_that_was_moved_away_can_be_put_back(tmp_path: Path) -> None:
+    path = tmp_path / "models" / "run"
+    with pytest.raises(ValueError, match="1"), output_folder(path, "--models-root"):
+        path.rename(tmp_path / "elsewhere")
+        raise ValueError(1)
+    (tmp_path / "elsewhere").rename(path)
 
 
 def test_a_failed_block_leaves_no_folder_that_it_made(tmp_path: Path) -> None:
@@ -113,3 +124,40 @@ def test_what_verification_writes_without_a_flag(
         Path(place).mkdir()
     assert verification.main([*MODEL, "--mode", mode]) == 1
     assert f"--mode {mode}: {place}: " in capsys.readouterr().err
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from mxface.outputs import sole_use
+with sole_use(Path(sys.argv[1]), ""):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with (
+        pytest.raises(ConfigError, match=f"{tmp_path}: another run writes there now; wait"),
+        sole_use(tmp_path, "wait"),
+    ):
+        pass
+    holder.kill()
+    holder.communicate()
+    for _ in range(2):  # of the killed one nothing is left, nor of one that has ended
+        with sole_use(tmp_path, "wait"):
+            assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_locked_is_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(outputs.fcntl, "flock", refuse)
+    with sole_use(tmp_path, "wait"):
+        pass

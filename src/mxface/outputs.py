@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from mxface.errors import ConfigError
+
+if sys.platform != "win32":
+    import fcntl
+
+log = logging.getLogger(__name__)
 
 
 def require_file(path: str | os.PathLike[str], flag: str, *, makes_folders: bool = False) -> None:
@@ -56,7 +63,31 @@ def output_folder(path: Path, flag: str) -> Iterator[None]:
         require_folder(path, flag)
         yield
     except BaseException:
-        for place in missing:
-            with contextlib.suppress(OSError):  # not empty, or made by somebody else and gone
+        with contextlib.suppress(OSError):  # one that is not empty keeps its parents; who moved one will put it back
+            for place in missing:
                 place.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def sole_use(folder: Path, way_out: str) -> Iterator[None]:
+    """Raise ConfigError where another process, on this machine or over NFS, is in such a block for the same folder.
+
+    The folder itself is locked: no file is left, and a process that is killed holds nothing. A file system that cannot
+    lock folders is no obstacle.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(f"{folder}: another run writes there now; {way_out}") from None
+    except OSError as exc:
+        log.debug("%s: cannot be locked (%s)", folder, exc.strerror)
+    try:
+        yield
+    finally:
+        os.close(descriptor)

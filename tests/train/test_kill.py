@@ -217,6 +217,42 @@ def test_an_output_folder_that_vanishes_is_not_made_anew(workplace: Path) -> Non
     run.require_whole()
 
 
+def test_a_folder_that_vanishes_before_the_first_state_is_not_made_anew_either(workplace: Path) -> None:
+    run = Run(workplace, "early")
+    process = run.start(*ENDLESS, "--state-steps", "300")
+    wait_for(lambda: run.log.exists() and "call reset()" in run.log.read_text(), process)
+    run.folder.rename(workplace / "elsewhere_too")
+    process.join(PATIENCE_S)
+    said = run.log.read_text()
+    assert (process.exitcode, "Traceback" in said) == (1, False), said
+    assert "early/tiny-arcface-tiny is gone: put it back" in said or "cannot be written" in said, said
+    assert not run.folder.exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_disturbs_nothing(workplace: Path) -> None:
+    """As where a supervisor starts a run anew whose ranks are still at work."""
+    run = Run(workplace, "busy")
+    process = run.start(*ENDLESS)
+    wait_for(lambda: run.newest_step() >= 1, process)
+    second = Run(workplace, "busy")
+    second.log = workplace / "second.log"
+    late = second.start(*ENDLESS)
+    late.join(PATIENCE_S)
+    assert (late.exitcode, process.is_alive()) == (1, True), run.log.read_text()
+    said = second.log.read_text()
+    sentence = "error: busy/tiny-arcface-tiny: another run writes there now; wait for its end, or choose another"
+    assert sentence in said.splitlines()[-1], said
+    process.kill()
+    process.join(PATIENCE_S)
+    run.require_whole()
+    third = run.start(*ENDLESS)  # a killed run leaves no lock behind
+    reached = run.newest_step()
+    wait_for(lambda: run.newest_step() > reached, third)
+    third.kill()
+    third.join(PATIENCE_S)
+    assert run.newest_step() > reached, run.log.read_text()
+
+
 def test_a_data_set_that_is_cut_off_while_it_trains(workplace: Path) -> None:
     folder = workplace / "other"
     folder.mkdir()

@@ -20,7 +20,7 @@ from mxface.cli import setup_logging
 from mxface.graph import Symbol, load_checkpoint
 from mxface.graph.flops import count_flops, flops_text
 from mxface.losses.softmax_head import SHARDED
-from mxface.outputs import output_folder
+from mxface.outputs import output_folder, sole_use
 from mxface.ranks import Ranks
 from mxface.recognition.arguments import Arguments
 from mxface.recognition.config import RunConfig
@@ -100,6 +100,8 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
     process_bytes = resident_bytes()
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
     with contextlib.ExitStack() as stack:
+        alone = sole_use(run.prefix.parent, "wait for its end, or choose another --models-root (--prefix)")
+        ranks.on_main(lambda: stack.enter_context(alone))
         with quiet(not ranks.is_main):
             embedding = build_embedding(run)
             whole = add_head(embedding, run, num_classes, devices=len(session.contexts) or run.ranks)

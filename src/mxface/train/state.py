@@ -39,7 +39,6 @@ class StateFolder:
     def __init__(self, folder: Path, ranks: Ranks = Ranks.single()) -> None:  # noqa: B008 (frozen)
         self.folder = folder
         self._ranks = ranks
-        self._has_saved = False
 
     def save(self, state: Mapping[str, Tensor], *, step: int, sharded: Mapping[str, int] = NOTHING) -> Path:
         """Write a state, then drop all but the newest `KEPT_STATES`. A crash leaves either the old or the new ones.
@@ -57,7 +56,6 @@ class StateFolder:
             if self._ranks.is_main:
                 shutil.rmtree(temporary, ignore_errors=True)
             raise SaveError.of(final, exc, way_out=self._way_out()) from exc
-        self._has_saved = True
         return final
 
     def list_states(self) -> list[Path]:
@@ -91,7 +89,7 @@ class StateFolder:
         return None
 
     def _make(self, temporary: Path) -> None:
-        self.folder.mkdir(parents=not self._has_saved, exist_ok=True)  # a run's folder that has gone is not made anew
+        self.folder.mkdir(exist_ok=True)  # no parents: a run's folder that has gone is not made anew
         self._remove_leftovers()
         temporary.mkdir()
 
@@ -120,7 +118,7 @@ class StateFolder:
 
     def _way_out(self) -> str:
         if not self.folder.parent.is_dir():
-            return f"{self.folder.parent} is gone: put it back, and --resume goes on from its last state"
+            return f"{self.folder.parent} is gone: put it back, and --resume goes on from its last state, if it has one"
         states = self.list_states()
         last = f"--resume then goes on from {states[-1].name}" if states else "no state was saved yet"
         return f"free some space or make the folder writable; {last}"
