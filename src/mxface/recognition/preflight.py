@@ -87,7 +87,7 @@ def pre_flight(
             identities=Identities.of(dataset),
             memory=memory,
             first_loss=first_loss(run, num_classes, embedding, step=step, num_ranks=session.ranks.count),
-            overlaps=find_overlaps(dataset, pictures, threads=run.threads or usable_cpus()),
+            overlaps=find_overlaps(dataset, inputs.pair_sets, pictures, threads=run.threads or usable_cpus()),
             is_mined=run.loss.is_triplet,
         )
 

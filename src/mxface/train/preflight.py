@@ -20,7 +20,7 @@ from mxface.graph.flops import flops_text
 from mxface.loaders import RecordDataset
 from mxface.train.config import TrainConfig
 from mxface.train.memory import MemoryForecast
-from mxface.train.overlap import Overlap
+from mxface.train.overlap import SIDE, Overlap
 from mxface.train.schedule import StepSchedule
 
 REFERENCE_BATCH = 512
@@ -30,6 +30,7 @@ USUAL_RATE, MANY_TIMES = 0.1, 20
 FEW_FOR_BATCHNORM = 8
 MANY_CLASSES = 1.1
 """So many times more classes than identities is said."""
+NAMED_LABELS = 10
 GIGABYTE = 1e9
 LINE_WIDTH, NAME_WIDTH = 100, 13
 
@@ -222,12 +223,16 @@ def wrapped(name: str, text: str) -> list[str]:
 
 def overlap_text(overlap: Overlap) -> str:
     """The finding as a sentence."""
-    looked_at = "all" if overlap.looked_at == overlap.training else f"{overlap.looked_at} of the"
-    number, label = overlap.example
+    looked_at = "the" if overlap.looked_at == overlap.training else f"{overlap.looked_at} of the"
+    named = ", ".join(map(str, overlap.labels[:NAMED_LABELS]))
+    more = len(overlap.labels) - NAMED_LABELS
+    labels = f"{named} and {more} more" if more > 0 else named
     return (
-        f"{overlap.name}: {overlap.found} of its {overlap.pictures} pictures are among {looked_at} "
-        f"{overlap.training} training images, of {overlap.identities} identities (label {label}, image {number}, for "
-        "one): its accuracy is not that of people never seen"
+        f"{overlap.name}: {overlap.found} of its {overlap.pictures} pictures are the same as one of {looked_at} "
+        f"{overlap.training} training images, by {SIDE}x{SIDE} thumbnails; of {len(overlap.labels)} identities "
+        f"(labels {labels}; image {overlap.example}, for one). {overlap.known} of its {overlap.pairs} pairs show these "
+        "people: its accuracy is not that of people never seen. Whom both sets have in other photographs alone is not "
+        "found so"
     )
 
 
