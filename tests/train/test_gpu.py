@@ -51,6 +51,16 @@ def test_three_steps_are_those_of_the_cpu() -> None:
     np.testing.assert_allclose(learners[1].embed(data), learners[0].embed(data), rtol=1e-3, atol=1e-3)
 
 
+def test_a_preview_changes_nothing() -> None:
+    learner = learner_on("cuda")
+    learner.train_batch(tiny_batch(1), step=1, lr=0.1, check=accept)
+    before = {name: tensor.clone() for name, tensor in learner.tensors().items()}
+    seen = learner.preview(tiny_batch(2), step=2)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learner.tensors().items())
+    given = learner.train_batch(tiny_batch(2), step=2, lr=0.1, check=accept).output
+    torch.testing.assert_close(seen.cross_entropy, given.cross_entropy, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("more", [(), ("--dtype", "bf16", "--head-dtype", "bf16", "--workers", "2"), ("--compile",)])
 def test_the_command(tmp_path: Path, more: tuple[str, ...]) -> None:
     config = write_tiny_config(tmp_path / "config.py", write_tiny_set(tmp_path / "tiny"))
