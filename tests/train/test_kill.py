@@ -33,8 +33,8 @@ from mxface.train.state_metadata import read_metadata, stored_tensors
 BATCHES_PER_EPOCH, STEPS = 3, 21
 FLAGS = ["--network", "tiny", "--dataset", "tiny", "--threads", "1", "--state-steps", "1", "--frequent", "1"]
 FLAGS += ["--ckpt", "2", "--verbose", "5"]
-ENDLESS = ("--config", "endless.py")
-"""For a run that is to be caught at work: one that ends might have ended by then."""
+LONG, LONG_STEPS = ("--config", "long.py"), 5000
+"""For a run that is to be caught at work: one of STEPS might have ended by then."""
 
 
 class Run:
@@ -50,7 +50,7 @@ class Run:
         """The command in a new process, forked from one that has imported everything."""
         flags = [*FLAGS, "--models-root", self.name, "--resume", *more]
         process = multiprocessing.get_context("forkserver").Process(  # type: ignore[attr-defined]
-            target=train_here, args=(flags, self.workplace, self.log)
+            target=train_here, args=(flags, self.workplace, self.log), daemon=True
         )
         process.start()
         return process
@@ -96,11 +96,11 @@ def whole_state(state: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a data set, config.py for STEPS batches and endless.py."""
+    """A folder with a data set, config.py for STEPS batches and long.py for LONG_STEPS."""
     folder = tmp_path_factory.mktemp("workplace")
     write_tiny_set(folder / "tiny")
     write_config(folder / "config.py", STEPS)
-    write_config(folder / "endless.py", 1)  # 0 is no end
+    write_config(folder / "long.py", LONG_STEPS)
     multiprocessing.get_context("forkserver").set_forkserver_preload(["mxface.recognition.train"])
     return folder
 
@@ -183,7 +183,7 @@ def require_equal(run: Run, other: Run) -> None:
 
 def test_a_full_disk_leaves_the_last_state_whole(workplace: Path) -> None:
     run = Run(workplace, "full")
-    process = run.start(*ENDLESS)
+    process = run.start(*LONG)
     wait_for(lambda: run.newest_step() >= 2, process)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1 << 22, 1 << 22))  # a model fits, a state does not
     process.join(PATIENCE_S)
@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_the_last_state_whole(workplace: Path) -> None:
 
 def test_an_output_folder_that_vanishes_is_not_made_anew(workplace: Path) -> None:
     run = Run(workplace, "vanished")
-    process = run.start(*ENDLESS)
+    process = run.start(*LONG)
     wait_for(lambda: run.newest_step() >= 1, process)
     run.folder.rename(workplace / "elsewhere")
     process.join(PATIENCE_S)
@@ -219,7 +219,7 @@ def test_an_output_folder_that_vanishes_is_not_made_anew(workplace: Path) -> Non
 
 def test_a_folder_that_vanishes_before_the_first_state_is_not_made_anew_either(workplace: Path) -> None:
     run = Run(workplace, "early")
-    process = run.start(*ENDLESS, "--state-steps", "300")
+    process = run.start(*LONG, "--state-steps", "300")
     wait_for(lambda: run.log.exists() and "call reset()" in run.log.read_text(), process)
     run.folder.rename(workplace / "elsewhere_too")
     process.join(PATIENCE_S)
@@ -232,11 +232,11 @@ def test_a_folder_that_vanishes_before_the_first_state_is_not_made_anew_either(w
 def test_a_second_run_in_the_same_folder_is_refused_and_disturbs_nothing(workplace: Path) -> None:
     """As where a supervisor starts a run anew whose ranks are still at work."""
     run = Run(workplace, "busy")
-    process = run.start(*ENDLESS)
+    process = run.start(*LONG)
     wait_for(lambda: run.newest_step() >= 1, process)
     second = Run(workplace, "busy")
     second.log = workplace / "second.log"
-    late = second.start(*ENDLESS)
+    late = second.start(*LONG)
     late.join(PATIENCE_S)
     assert (late.exitcode, process.is_alive()) == (1, True), run.log.read_text()
     said = second.log.read_text()
@@ -245,7 +245,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_disturbs_nothing(workpla
     process.kill()
     process.join(PATIENCE_S)
     run.require_whole()
-    third = run.start(*ENDLESS)  # a killed run leaves no lock behind
+    third = run.start(*LONG)  # a killed run leaves no lock behind
     reached = run.newest_step()
     wait_for(lambda: run.newest_step() > reached, third)
     third.kill()
@@ -257,9 +257,9 @@ def test_a_data_set_that_is_cut_off_while_it_trains(workplace: Path) -> None:
     folder = workplace / "other"
     folder.mkdir()
     write_tiny_set(folder / "tiny")
-    write_config(folder / "endless.py", 1)
+    write_config(folder / "long.py", LONG_STEPS)
     run = Run(folder, "cut")
-    process = run.start(*ENDLESS)
+    process = run.start(*LONG)
     wait_for(lambda: run.newest_step() >= 1, process)
     os.truncate(folder / "tiny" / "train.rec", 1000)
     process.join(PATIENCE_S)
@@ -272,7 +272,7 @@ def test_a_data_set_that_is_cut_off_while_it_trains(workplace: Path) -> None:
 def test_one_of_two_ranks_is_killed(workplace: Path) -> None:
     """The run ends with a word, the states are whole, and it goes on on one rank."""
     run = Run(workplace, "ranks")
-    process = run.start("--ranks", "2", "--per-batch-size", "4", *ENDLESS)
+    process = run.start("--ranks", "2", "--per-batch-size", "4", *LONG)
     wait_for(lambda: run.newest_step() >= 3, process)
     ranks = {rank.environ()["RANK"]: rank for rank in psutil.Process(process.pid).children()}
     assert ranks.keys() == {"0", "1"}
