@@ -83,6 +83,33 @@ def test_the_lines_are_those_of_the_other_engine(runs: Runs) -> None:
     assert re.search(r"^INFO:root:Epoch\[1\] Batch \[.*\tacc=\S+\tlossvalue=\d+\.\d+$", runs.stderr, re.MULTILINE)
 
 
+def test_a_run_is_foretold(runs: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # --threads changes both, for MXNet's import
+    monkeypatch.setenv("MXNET_OMP_MAX_THREADS", "1")
+    config = runs.folder / "once.py"
+    write_tiny_config(config, runs.folder / "tiny", more="\ndataset.tiny.max_steps = 1\n")
+    choice = ["--network", "tiny", "--dataset", "tiny", "--loss", "arcface", "--config", str(config)]
+    place = ["--models-root", str(runs.folder / "once"), "--threads", "1", "--device", "cpu", "--engine", "mxnet"]
+    assert main([*choice, *place]) == 0
+    output = capsys.readouterr()
+    assert re.search(r"first loss about [1-9]", output.out)
+    assert "was expected of an untrained network" not in output.err
+
+
+def test_memory_is_foretold_within_a_fifth(tmp_path: Path) -> None:
+    """Of a process of its own, whose memory is mostly MXNet's maps: y1 with 8 images, verified, too."""
+    data = write_tiny_set(tmp_path / "tiny")
+    more = "\ndataset.tiny.image_shape = (112, 112, 3)\ndataset.tiny.max_steps = 1\n"
+    config = write_tiny_config(tmp_path / "config.py", data, more=more)
+    choice = ["--network", "y1", "--dataset", "tiny", "--loss", "arcface", "--config", str(config), "--engine", "mxnet"]
+    place = ["--models-root", str(tmp_path), "--per-batch-size", "8", "--threads", "1", "--device", "cpu"]
+    finished = run_door("recognition/train.py", *choice, *place, "--verbose", "2")
+    assert finished.returncode == 0, finished.stderr
+    match = re.search(r"memory per rank: predicted ([\d.]+) GB, peak ([\d.]+) GB", finished.stdout)
+    assert match, finished.stdout
+    assert float(match[1]) == pytest.approx(float(match[2]), rel=0.2)
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_the_crossed_training_is_the_whole_one(runs: Runs, number: int) -> None:
     """Number 1 is from before the crossing, 2 was written by MXNet, 3 by torch again."""
@@ -104,6 +131,7 @@ def test_triplets_are_mined_and_trained(
     sizes = ["--per-batch-size", "6", "--verbose", "8", "--ckpt", "2", "--frequent", "1", "--threads", "1"]
     assert main([*choice, *sizes, "--models-root", str(runs.folder), "--device", "cpu"]) == 0
     output = capsys.readouterr()
+    assert "first loss not foretold: triplets are mined" in output.out
     assert re.search(r"^found triplets [1-9]", output.out, re.MULTILINE)
     assert re.search(r"^\[8\]Accuracy-Highest", output.out, re.MULTILINE)
     params = read_params(runs.folder / f"tiny-{loss}-tiny" / "model-0001.params")

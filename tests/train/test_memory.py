@@ -17,11 +17,13 @@ from mxface.symbols import get_symbol
 from mxface.train.initializer import init_params
 from mxface.train.learner import Learner
 from mxface.train.memory import (
+    MXNET_FACTOR,
     LiveBytes,
     MemoryForecast,
     activation_bytes,
     available_bytes,
     forecast_memory,
+    forecast_mxnet_memory,
     head_bytes,
     peak_bytes,
     peak_resident_bytes,
@@ -141,6 +143,12 @@ def test_parts_and_what_fits() -> None:
     assert forecast.parts["class centres"] == 2 * learner.head.fc7_weight.nbytes
     assert (forecast.parts["process"], forecast.parts["data"]) == (1e8, 2e6)
     assert forecast.total == sum(forecast.parts.values())
+
+
+def test_what_mxnet_has_planned_is_on_top_of_what_it_holds() -> None:
+    forecast = forecast_mxnet_memory(1e9, embedded=0.5, process=1e6, loaded=2e6)
+    assert (forecast.parts["process"], forecast.parts["data"]) == (1e6, 2e6)
+    assert forecast.total == pytest.approx(forecast.resident + MXNET_FACTOR * 1e9 + 0.5e9)
 
 
 @pytest.mark.parametrize(("sharers", "fits"), [(1, True), (2, True), (3, False)])

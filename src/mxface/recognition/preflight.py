@@ -19,7 +19,7 @@ from mxface.recognition.head import softmax_task
 from mxface.recognition.inputs import Inputs
 from mxface.recognition.session import Session
 from mxface.train.learner import Learner, Trainee
-from mxface.train.memory import MemoryForecast, forecast_memory
+from mxface.train.memory import MemoryForecast, forecast_memory, forecast_mxnet_memory
 from mxface.train.overlap import Thumbnails, find_overlaps, thumbnails
 from mxface.train.preflight import (
     FirstLoss,
@@ -64,9 +64,9 @@ def pre_flight(
         if not run.loss.is_triplet:
             require_labels_in_range(dataset, num_classes)
         require_batchnorm_can_learn(embedding, rank_batch, run.data.image_shape)
-        memory: MemoryForecast | str = "MXNet does not say beforehand what it will need"
+        loaded = loaded_bytes(run, session, inputs)
+        memory: MemoryForecast | str
         if isinstance(learner, Learner):
-            loaded = loaded_bytes(run, session, inputs)
             memory = forecast_memory(
                 learner,
                 rank_batch_size=rank_batch,
@@ -75,6 +75,8 @@ def pre_flight(
                 loaded=loaded,
                 sharers=1 if session.device.type == "cuda" else session.place.local_count,
             )
+        else:
+            memory = mxnet_memory(run, learner, session, inputs, process=process_bytes, loaded=loaded)
         arguments, _, _ = embedding.infer_shape(data=(1, channels, height, width))
         return Preflight(
             config=run.train,
@@ -137,6 +139,23 @@ def make_watch(run: RunConfig, first: FirstLoss | str) -> Watch:
     if isinstance(first, str):
         return Watch(margin_warmup=warmup)
     return Watch(first.mean, first.spread, grown_loss=first.grown, margin_warmup=warmup)
+
+
+def mxnet_memory(
+    run: RunConfig, learner: Trainee, session: Session, inputs: Inputs, *, process: int, loaded: int
+) -> MemoryForecast | str:
+    """Of MXNet, on the CPU; else a text that says why not."""
+    from mxface.train.mxnet_learner import MxnetLearner
+
+    assert isinstance(learner, MxnetLearner)
+    if any(context.device_type != "cpu" for context in session.contexts):
+        return "MXNet has not been measured on a GPU"
+    train = run.train
+    is_verified = train.max_steps == 0 or train.verbose <= train.max_steps + 1
+    most = max((pairs.num_pictures for pairs in inputs.pair_sets), default=0) if is_verified else 0
+    embedded = train.batch_size if run.loss.is_triplet else min(train.batch_size, most)  # to mine, to verify
+    share = embedded / train.batch_size
+    return forecast_mxnet_memory(learner.planned_bytes(), embedded=share, process=process, loaded=loaded)
 
 
 def loaded_bytes(run: RunConfig, session: Session, inputs: Inputs) -> int:

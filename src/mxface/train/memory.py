@@ -41,6 +41,11 @@ HEAP_FACTOR, SCRATCH_FACTOR, KERNELS_BYTES, WEIGHT_SCRATCH = 1.09, 3.0, 80e6, 0.
 writes into an order of its own, in float32, and those blocks leave the largest holes; its kernels and copies of the
 weights stay. Fitted to y1 and r18 in float32 and bf16 at batches of 4 to 32, one thread (docs/LOG.md)."""
 
+MXNET_FACTOR = 2.1
+"""What MXNet takes on a CPU for each byte that it has planned: oneDNN copies maps and their gradients into an order of
+its own. Fitted to y1, r18 and r50 at batches of 8 to 32, 1,000 to 100,000 classes, one thread: within 6 % of each. To
+embed takes once more what is planned for as many images: within 8 % of y1 and r50."""
+
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While entered, counts the bytes of the tensors that operators make: `now`, and at the `peak`.
@@ -139,6 +144,27 @@ def forecast_memory(
         available=available_bytes(learner.device),
         resident=resident_bytes() if on_cpu else torch.cuda.memory_allocated(learner.device),
         sharers=sharers,
+    )
+
+
+def forecast_mxnet_memory(planned: float, *, embedded: float, process: float, loaded: float) -> MemoryForecast:
+    """The forecast for MXNet on the CPU once it has bound the graph, with `planned` bytes for maps and gradients.
+
+    Parameters, and with them gradients and momentum, are there by then; `process` and `loaded` as `forecast_memory`'s.
+    `embedded` is how large the batches are that are only embedded, to verify or to mine, beside those of the training.
+    """
+    resident = resident_bytes()
+    return MemoryForecast(
+        parts={
+            "process": process,
+            "data": loaded,
+            "parameters": max(0.0, resident - process - loaded),
+            "activations": MXNET_FACTOR * planned,
+            "embedding": embedded * planned,
+        },
+        available=available_bytes(torch.device("cpu")),
+        resident=resident,
+        sharers=1,
     )
 
 

@@ -13,6 +13,7 @@ The loss that is reported and checked is log-sum-exp(z) - z_y, taken from the lo
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,7 @@ from mxface.train.guard import NotFiniteError
 from mxface.train.learner import Arrays, Check, TrainedBatch, require_labels
 
 DATA, LABEL = "data", "softmax_label"
+PLANNED = re.compile(r"Total (\d+) MB allocated")
 ARRAYS_AT_ONCE = 200  # MXNet's multi_all_finite has room for no more, and does not say so
 WAY_OUT = "install the mxnet-cu… build for it, or set CUDA_VISIBLE_DEVICES='' (or --device cpu) to train on the CPU"
 
@@ -146,6 +148,11 @@ class MxnetLearner:
                 data = self._images(share)
                 outputs.append(self._embedder(number, data.shape).forward(is_train=False, **{DATA: data})[0])
         return np.concatenate([output.asnumpy() for output in outputs])
+
+    def planned_bytes(self) -> int:
+        """What MXNet has planned for the maps of a batch and their gradients, on all devices together."""
+        found = (PLANNED.search(executor.debug_str()) for executor in self._group.execs)
+        return sum(int(match[1]) << 20 for match in found if match)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that training changes, by the names of `Learner`; copies, which `load` takes back."""
