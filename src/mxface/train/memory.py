@@ -132,7 +132,8 @@ def forecast_memory(
         "data": loaded if on_cpu else 0,
         "parameters": bytes_under(tensors, "backbone/"),
         "momentum": bytes_under(tensors, "momentum/"),
-        "gradients": bytes_under(tensors, "momentum/"),
+        # DDP's buckets lie beside the first batch's gradients, and the heap keeps that room
+        "gradients": bytes_under(tensors, "momentum/") * (2 if on_cpu and learner.ranks.count > 1 else 1),
         "class centres": bytes_under(tensors, "head/"),
         "activations": live,
         "head": head_bytes(learner.head, rank_batch_size * learner.ranks.count)
