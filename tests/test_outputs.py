@@ -71,9 +71,11 @@ def test_a_failed_block_leaves_no_folder_that_it_made(tmp_path: Path) -> None:
         (path / "log").touch()
         raise ValueError(2)
     assert (path / "log").exists()
-    with output_folder(tmp_path / "fine", "--models-root"):
-        pass
-    assert (tmp_path / "fine").is_dir()
+    with output_folder(tmp_path / "fine", "--models-root"):  # as of a run that ranks were to do, and did not begin
+        assert (tmp_path / "fine").is_dir()
+    assert not (tmp_path / "fine").exists()
+    with pytest.raises(ConfigError, match=r"the output folder cannot be made \(File name too long\)"):
+        output_folder(tmp_path / ("x" * 300), "--models-root").__enter__()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import Any
 
 import pytest
 import torch
 from tests.support.ranks import run_ranks
 
-from mxface.ranks import Ranks
+from mxface.ranks import BEAT_S, Ranks
 
 DTYPES = [torch.float32, torch.float64, torch.int64, torch.bfloat16, torch.uint8, torch.bool]
 
@@ -35,6 +37,20 @@ def talk(ranks: Ranks) -> dict[str, Any]:
         "values": ranks.gather({"rank": ranks.rank}),
         "shares": [list(ranks.share(total)) for total in (8, 2, 0)],
     }
+
+
+def talk_after_a_failure_at_work(ranks: Ranks) -> float:
+    """The last rank fails in a block that the others are in for longer."""
+    with contextlib.suppress(ZeroDivisionError), ranks.at_work():
+        if ranks.rank == ranks.count - 1:
+            raise ZeroDivisionError
+        time.sleep(4 * BEAT_S)
+    return float(ranks.sum_(torch.tensor(float(ranks.rank), dtype=torch.float64)))
+
+
+def test_a_failure_at_work_lets_the_others_end_theirs() -> None:
+    """What follows is not mixed up with their words that they are at work."""
+    assert run_ranks(talk_after_a_failure_at_work, 3) == [3.0, 3.0, 3.0]
 
 
 def test_ranks_talk_over_gloo() -> None:

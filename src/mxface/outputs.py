@@ -37,7 +37,7 @@ def require_folder(path: str | os.PathLike[str], flag: str) -> None:
 
 
 def _require_writable(folder: Path, subject: str) -> None:
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    nearest = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     try:
         with tempfile.NamedTemporaryFile(dir=nearest, prefix=".", suffix=".tmp"):
             pass  # to try is the only way to know: permissions are not all that can stand against it
@@ -51,30 +51,30 @@ def _require_writable(folder: Path, subject: str) -> None:
 def output_folder(path: Path, flag: str) -> Iterator[None]:
     """Make the folder `path`, with its parents, or raise ConfigError.
 
-    Where the block fails, those that were made go again if they are empty.
+    Those that were made go again where they are empty at the end.
     """
-    missing = [place for place in (path, *path.parents) if not place.exists()]
+    missing: list[Path] = []
     try:
         try:
+            missing += [place for place in (path, *path.parents) if not place.exists()]
             path.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             reason = exc.strerror
             raise ConfigError(f"{path}: the output folder cannot be made ({reason}); choose another {flag}") from exc
         require_folder(path, flag)
         yield
-    except BaseException:
+    finally:
         with contextlib.suppress(OSError):  # one that is not empty keeps its parents; who moved one will put it back
             for place in missing:
                 place.rmdir()
-        raise
 
 
 @contextlib.contextmanager
 def sole_use(folder: Path, way_out: str) -> Iterator[None]:
-    """Raise ConfigError where another process, on this machine or over NFS, is in such a block for the same folder.
+    """Raise ConfigError where another process of this machine is in such a block for the same folder.
 
-    The folder itself is locked: no file is left, and a process that is killed holds nothing. A file system that cannot
-    lock folders is no obstacle.
+    The folder itself is locked: no file is left, and a process that is killed holds nothing. Where folders cannot be
+    locked (Windows, some file systems) nothing is asked.
     """
     if sys.platform == "win32":
         yield

@@ -107,7 +107,7 @@ def test_a_pretrained_model_may_be_gone_on_from(run: Train) -> None:
         (("--loss", "triplet"), "--loss triplet: triplet losses have no classes to split; train.py trains them"),
         (("--engine", "mxnet"), "--engine mxnet: classes are split by --engine torch alone"),
         (("--sample-rate", 0), "--sample-rate is 0.0: expected a share of the classes in (0, 1]".replace("(", r"\(")),
-        (("--rank-timeout", 0), "--rank-timeout is 0.0: expected a number of seconds above 0"),
+        (("--rank-timeout", 0), "--rank-timeout is 0.0: expected a number of seconds from 1 to 10000000"),
         (("--ranks", 0), "--ranks is 0: expected a number of processes from 1 to 1024"),
     ],
 )

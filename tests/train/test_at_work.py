@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support import REPOSITORY
@@ -30,9 +31,12 @@ def be_a_rank(deed: str) -> int:
 
     from mxface.train.launcher import telling_the_launcher
     from mxface.train.process_group import joined
+    from mxface.train.state import StateFolder
 
     place = find_place()
     assert place is not None
+    if deed == "keep a state" and place.rank == 1:
+        make_the_disk_slow()
     Path(f"imported{place.rank}").touch()  # which may take one of them long
     wait_until(lambda: all(Path(f"imported{rank}").exists() for rank in range(2)), "the other rank")
     with telling_the_launcher(), joined(place, torch.device("cpu"), timeout_s=SILENCE_S) as ranks:
@@ -40,8 +44,35 @@ def be_a_rank(deed: str) -> int:
         with ranks.at_work():
             if place.rank == 1:
                 work(deed)
+        if deed == "keep a state":
+            table = {"rows": torch.full((2, 2), float(place.rank))}
+            states = StateFolder(Path("state"), ranks)
+            states.save(table, step=1, sharded={"rows": 4})
+            table["rows"].fill_(-1)
+            states.load_newest(table, sharded={"rows": 4})
+            assert bool((table["rows"] == place.rank).all())
         ranks.barrier()
     return 0
+
+
+def make_the_disk_slow() -> None:
+    """For this rank, slower than the timeout."""
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter
+
+    from mxface.train import state_files
+
+    write_data, open_file = FileSystemWriter.write_data, state_files._open
+
+    def write_slowly(*arguments: Any) -> Any:
+        time.sleep(1.5 * SILENCE_S)
+        return write_data(*arguments)
+
+    def open_slowly(path: Path) -> Any:
+        time.sleep(1.5 * SILENCE_S)
+        return open_file(path)
+
+    FileSystemWriter.write_data = write_slowly
+    state_files._open = open_slowly
 
 
 def work(deed: str) -> str:
@@ -64,8 +95,9 @@ def command(deed: str) -> list[str]:
     return [sys.executable, "-u", __file__, deed]
 
 
-def test_work_takes_longer_than_the_timeout() -> None:
-    assert launch(command("work"), 2) == 0
+@pytest.mark.parametrize("deed", ["work", "keep a state"])
+def test_work_takes_longer_than_the_timeout(deed: str) -> None:
+    assert launch(command(deed), 2) == 0
 
 
 @pytest.mark.parametrize(

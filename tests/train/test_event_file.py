@@ -36,6 +36,17 @@ def test_a_full_disk_ends_the_figures_with_a_word(
     events.scalar(2, "train/loss", 2.0)
     events.scalar(3, "train/loss", 3.0)
     events.close()
-    path = next(tmp_path.iterdir())
-    said = f"{path}: No space left on device; no more figures for TensorBoard from here on"
+    said = f"{tmp_path}: No space left on device; no more figures for TensorBoard from here on"
     assert [record.getMessage() for record in caplog.records] == [said]
+
+
+def test_a_run_without_figures_leaves_nothing_and_a_folder_that_has_gone_is_not_made_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    EventFile(tmp_path / "tensorboard", first_step=1).close()
+    assert list(tmp_path.iterdir()) == []
+    events = EventFile(tmp_path / "run" / "tensorboard", first_step=1)
+    events.scalar(1, "train/loss", 1.0)
+    events.close()
+    assert "No such file or directory; no more figures" in caplog.text
+    assert list(tmp_path.iterdir()) == []

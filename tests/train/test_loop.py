@@ -253,36 +253,6 @@ def states(folder: Path) -> list[str]:
     return [path.name for path in StateFolder(folder / "state").list_states()]
 
 
-def test_an_update_that_spoiled_the_network_is_no_state(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """--resume would stop at its first batch, again and again."""
-    run = Run(tmp_path, configure(max_steps=20, state_steps=2))
-    spoil(run, 4)
-    with pytest.raises(NonFiniteLossError, match="step 5: the loss is nan"):
-        run.train()
-    assert states(tmp_path) == ["step-00000002"]
-    assert "the training state of step 4 is not saved: after the update the loss is nan" in caplog.text
-    again = Run(tmp_path, configure(max_steps=8, state_steps=2))
-    assert again.state.resume() is not None
-    again.train()
-    assert again.progress.step == 9
-    assert again.parameters()["head/fc7_weight"].isfinite().all()
-
-
-def test_a_rollback_leads_behind_the_update_that_spoiled_the_network(tmp_path: Path) -> None:
-    run = Run(tmp_path, configure(max_steps=8, state_steps=2, on_nan="rollback"))
-    spoil(run, 4)
-    run.train()
-    assert run.progress.step == 9
-    assert states(tmp_path) == ["step-00000008", "step-00000009"]
-
-
-def test_the_end_of_a_run_is_no_state_either_where_its_last_update_spoiled_it(tmp_path: Path) -> None:
-    run = Run(tmp_path, configure(max_steps=3, state_steps=2))
-    spoil(run, 4)
-    run.train()
-    assert states(tmp_path) == ["step-00000002"]
-
-
 class SignalLoader(TinyLoader):
     """A SIGTERM arrives with the third batch."""
 
@@ -291,6 +261,51 @@ class SignalLoader(TinyLoader):
             if number == 2:
                 signal.raise_signal(signal.SIGTERM)
             yield batch
+
+
+def test_an_update_that_spoiled_the_network_is_not_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """--resume would stop at its first batch, again and again."""
+    run = Run(tmp_path, configure(max_steps=20, state_steps=2, verbose=2, ckpt=2))
+    spoil(run, 4)
+    with pytest.raises(NonFiniteLossError, match="step 5: the loss is nan"):
+        run.train()
+    assert (states(tmp_path), run.saved) == (["step-00000002"], [1])
+    warning = "step 4 has spoiled the network: now the loss is nan of its own batch; it is neither verified nor saved"
+    assert caplog.text.count(warning) == 1
+    again = Run(tmp_path, configure(max_steps=8, state_steps=2, verbose=2, ckpt=2))
+    assert again.state.resume() is not None
+    again.train()
+    assert (again.progress.step, again.saved) == (9, [2, 3, 4])
+    assert again.parameters()["head/fc7_weight"].isfinite().all()
+
+
+def test_a_rollback_leads_behind_the_update_that_spoiled_the_network(tmp_path: Path) -> None:
+    run = Run(tmp_path, configure(max_steps=8, state_steps=2, verbose=2, ckpt=2, on_nan="rollback"))
+    spoil(run, 4)
+    run.train()
+    assert run.progress.step == 9
+    assert (states(tmp_path), run.saved) == (["step-00000008", "step-00000009"], [1, 2, 3])
+
+
+@pytest.mark.parametrize("loader", [TinyLoader, SignalLoader])
+def test_a_run_whose_last_update_spoiled_the_network_does_not_end_well(
+    tmp_path: Path, loader: type[TinyLoader]
+) -> None:
+    """At its end, and where a signal ends it."""
+    run = Run(tmp_path, configure(max_steps=2, state_steps=2, verbose=3, ckpt=2), loader())
+    spoil(run, 3)
+    with StopSignals() as stop, pytest.raises(NonFiniteLossError, match="step 3, the last one, has spoiled the netw"):
+        run.train(stop)
+    assert (states(tmp_path), run.saved) == (["step-00000002"], [])
+
+
+def test_a_run_that_ends_behind_a_rollback_ends_well(tmp_path: Path) -> None:
+    """What it has rolled back to is sound again."""
+    run = Run(tmp_path, configure(end_epoch=1, state_steps=2, on_nan="rollback"))
+    spoil(run, 3)
+    run.train()
+    assert states(tmp_path) == ["step-00000002", "step-00000003"]
+    assert run.parameters()["backbone/conv0_weight"].isfinite().all()
 
 
 def test_a_signal_finishes_the_batch_and_saves(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ DEFAULT_KINDS: Mapping[str, type] = {
 }
 """The keys of `default` that are flags' values."""
 MOST_THREADS = 1024  # more are a typing error, which would bring the machine down
+SHORTEST_TIMEOUT_S = 1  # some times `mxface.ranks.BEAT_S`
 LONGEST_TIMEOUT_S = 10**7  # what all of torch's clocks can count to
 OTHER_KEYS = frozenset(("net_family", "net_name", "max_steps", "ckpt_embedding", "count_flops"))
 
@@ -168,8 +169,10 @@ class RunConfig:
         require(self.pretrained_epoch >= 0, "pretrained_epoch", self.pretrained_epoch, "a number of 0 or more")
         require(self.ranks >= 1, "ranks", self.ranks, "a number of processes above 0")
         require(self.engine in ENGINES, "engine", self.engine, " or ".join(ENGINES))
-        timeout = f"a number of seconds above 0, at most {LONGEST_TIMEOUT_S}"
-        require(0 < self.rank_timeout <= LONGEST_TIMEOUT_S, "rank_timeout", self.rank_timeout, timeout)
+        timeout = f"a number of seconds from {SHORTEST_TIMEOUT_S} to {LONGEST_TIMEOUT_S}"
+        require(
+            SHORTEST_TIMEOUT_S <= self.rank_timeout <= LONGEST_TIMEOUT_S, "rank_timeout", self.rank_timeout, timeout
+        )
         workers = f"a number of processes up to {MOST_THREADS}, or 0 for threads"
         require(0 <= self.workers <= MOST_THREADS, "workers", self.workers, workers)
         require(0 <= self.max_damaged <= 1, "max_damaged", self.max_damaged, "a share of the images in [0, 1]")

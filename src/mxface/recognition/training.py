@@ -100,7 +100,9 @@ def train(run: RunConfig, num_classes: int, session: Session) -> None:
     process_bytes = resident_bytes()
     progress, rule = Progress(), SaveRule(ckpt=run.train.ckpt)
     with contextlib.ExitStack() as stack:
-        alone = sole_use(run.prefix.parent, "wait for its end, or choose another --models-root (--prefix)")
+        alone = sole_use(
+            run.prefix.parent, "wait for its end, or choose another --models-root (a --prefix in another folder)"
+        )
         ranks.on_main(lambda: stack.enter_context(alone))
         with quiet(not ranks.is_main):
             embedding = build_embedding(run)

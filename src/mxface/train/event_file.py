@@ -20,17 +20,15 @@ FILE_VERSION = "brain.Event:2"
 class EventFile:
     """A new event file in `folder`; TensorBoard forgets what older ones say of `first_step` and later steps.
 
+    It is made with the first figure, and the folder too, but not the one that this is in.
     Not `torch.utils.tensorboard`: its thread answers a full disk with a traceback, and closing it raises again.
     """
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        place = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{len(list(folder.iterdir()))}"
-        self._path = folder / f"events.out.tfevents.{place}"
-        self._writer: RecordWriter | None = RecordWriter(self._path.open("xb"))
-        self._write(Event(wall_time=time.time(), step=first_step, file_version=FILE_VERSION))
-        start = SessionLog(status=SessionLog.START)
-        self._write(Event(wall_time=time.time(), step=first_step, session_log=start))
+        self._folder = folder
+        self._first_step = first_step
+        self._writer: RecordWriter | None = None
+        self._has_ended = False
 
     def scalar(self, step: int, name: str, value: float) -> None:
         """One figure after batch `step`."""
@@ -39,19 +37,31 @@ class EventFile:
 
     def close(self) -> None:
         """No figures any more."""
+        self._has_ended = True
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
 
     def _write(self, event: Event) -> None:
-        if self._writer is None:
+        if self._has_ended:
             return
         try:
+            if self._writer is None:
+                self._writer = self._begin()
             self._writer.write(event.SerializeToString())
             self._writer.flush()
         except OSError as exc:
-            log.warning("%s: %s; no more figures for TensorBoard from here on", self._path, exc.strerror)
+            log.warning("%s: %s; no more figures for TensorBoard from here on", self._folder, exc.strerror)
             self._give_up()
+
+    def _begin(self) -> RecordWriter:
+        self._folder.mkdir(exist_ok=True)
+        place = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{len(list(self._folder.iterdir()))}"
+        writer = RecordWriter((self._folder / f"events.out.tfevents.{place}").open("xb"))
+        start = SessionLog(status=SessionLog.START)
+        for first in ({"file_version": FILE_VERSION}, {"session_log": start}):
+            writer.write(Event(wall_time=time.time(), step=self._first_step, **first).SerializeToString())
+        return writer
 
     def _give_up(self) -> None:
         try:

@@ -78,6 +78,51 @@ def require_finite_gradient(length: float) -> None:
         raise NotFiniteError(f"the loss is finite, but the length of the backbone's gradient is {length}")
 
 
+class LastUpdate:
+    """What the newest update has left, which the loss before it does not show: to be asked before it is kept.
+
+    `preview(batch, step=…)` gives a batch's loss with the parameters as they are, and changes nothing.
+    """
+
+    def __init__(self, preview: Callable[..., HeadOutput]) -> None:
+        self._preview = preview
+        self._batch: Batch | None = None
+        self._step = 0
+        self._fault: NotFiniteError | None = None
+        self._is_known = True  # nothing has been updated yet
+
+    def note(self, batch: Batch, step: int) -> None:
+        """Update number `step` was made, with this batch."""
+        self._batch, self._step = batch, step
+        self.look_again()
+
+    def look_again(self) -> None:
+        """The parameters may be others now."""
+        self._fault, self._is_known = None, self._batch is None
+
+    def is_sound(self) -> bool:
+        """Whether the batch that was trained on still gives a finite loss; said once where it does not."""
+        if not self._is_known:
+            assert self._batch is not None
+            self._is_known = True
+            try:
+                require_finite_loss(self._preview(self._batch, step=self._step))
+            except NotFiniteError as fault:
+                self._fault = fault
+                if Ranks.current().is_main:
+                    words = "step %d has spoiled the network: now %s of its own batch; it is neither verified nor saved"
+                    log.warning(words, self._step, fault.what)
+        return self._fault is None
+
+    def require_sound(self) -> None:
+        """Raise NonFiniteLossError where the network gives no finite loss any more."""
+        if not self.is_sound():
+            raise NonFiniteLossError(
+                f"step {self._step}, the last one, has spoiled the network, so it is not saved: --resume goes on from "
+                "the last training state, if there is one; a smaller --lr, --margin-warmup or --clip-grad usually helps"
+            )
+
+
 class BadBatches:
     """Decides what becomes of batches that gave NotFiniteError. `keys` are the records' by image number."""
 

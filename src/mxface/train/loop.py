@@ -10,7 +10,7 @@ from mxface.loaders import Batch, RecordDataset
 from mxface.losses import HeadOutput
 from mxface.ranks import Ranks
 from mxface.train.config import TrainConfig
-from mxface.train.guard import BadBatches, NotFiniteError, StopSignals, require_finite_loss
+from mxface.train.guard import BadBatches, LastUpdate, NotFiniteError, StopSignals, require_finite_loss
 from mxface.train.judge import Judge
 from mxface.train.learner import Trainee
 from mxface.train.log import BatchReport
@@ -45,14 +45,15 @@ def fit(
     """Train until batch `max_steps` + 1 or a signal; the state is saved at the end either way.
 
     Raises NoTripletsError, the state saved, where mining finds nothing more, and NonFiniteLossError before an update
-    that would spoil the parameters, where `--on-nan` does not say otherwise.
+    that would spoil the parameters, where `--on-nan` does not say otherwise. A network that its last update has spoiled
+    all the same is neither verified nor saved; at the end that is a NonFiniteLossError, too.
     """
 
     def check(output: HeadOutput) -> None:
         stop.agree()  # first: a rank that is gone is an error here, where a GPU would wait for it
         require_finite_loss(output)
 
-    trained_on: Batch | None = None
+    update = LastUpdate(learner.preview)
     schedule = StepSchedule(config.lr, config.lr_steps)
     bad_batches = BadBatches(config.on_nan, loader.dataset.keys, state, Ranks.current())
     while not is_over(progress, config, stop):
@@ -60,7 +61,8 @@ def fit(
         try:
             batches = loader.epoch(progress.epoch, start_image=progress.images)
         except NoTripletsError:
-            state.save(trained_on)  # what has been learned is good
+            if update.is_sound():
+                state.save()  # what has been learned is good
             raise
         for batch in batches:
             stop.begin_agreement()
@@ -70,23 +72,25 @@ def fit(
             except NotFiniteError as fault:
                 bad_batches.pass_over(fault, batch, step=progress.step + 1)
                 progress.pass_over(config.batch_size)
+                update.look_again()
                 if is_over(progress, config, stop):
                     break
                 continue
-            trained_on = batch
             bad_batches.note_good()
             progress.advance(config.batch_size)
+            update.note(batch, progress.step)
             report.after_batch(progress, trained, lr=lr, next_lr=schedule.lr_after(progress.step))
-            if progress.step % config.verbose == 0:
+            if progress.step % config.verbose == 0 and update.is_sound():
                 judge.verify(progress.step)
-            if config.state_steps and progress.step % config.state_steps == 0:
-                state.save(trained_on)
+            if config.state_steps and progress.step % config.state_steps == 0 and update.is_sound():
+                state.save()
             if is_over(progress, config, stop):
                 break
         else:
             report.end_epoch(progress.epoch)
             progress.begin_next_epoch()
-    state.save(trained_on)
+    update.require_sound()
+    state.save()
 
 
 def is_over(progress: Progress, config: TrainConfig, stop: StopSignals) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,15 +12,10 @@ import torch
 from torch import Tensor
 
 from mxface.errors import ConfigError
-from mxface.loaders import Batch
-from mxface.ranks import Ranks
 from mxface.train.checkpoint import SaveRule
-from mxface.train.guard import NotFiniteError, require_finite_loss
 from mxface.train.learner import Trainee
 from mxface.train.progress import Progress
 from mxface.train.state import NOTHING, StateFolder
-
-log = logging.getLogger(__name__)
 
 NO_TENSORS: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -63,12 +57,9 @@ class RunState:
         self._sharded = dict(sharded)
         self._saved_step: int | None = None
 
-    def save(self, trained_on: Batch | None = None) -> None:
-        """Write the state, once a step; but not one that a run could only stop at.
-
-        An update may spoil what the loss before it did not show: so the batch that was `trained_on` is looked at again.
-        """
-        if self._saved_step != self._progress.step and (trained_on is None or self._is_sound(trained_on)):
+    def save(self) -> None:
+        """Write the state, once a step."""
+        if self._saved_step != self._progress.step:
             self._learner.average_statistics()
             self._folder.save(self._tensors(), step=self._progress.step, sharded=self._sharded)
             self._saved_step = self._progress.step
@@ -100,16 +91,6 @@ class RunState:
         assert path is not None, "a run that may roll back saves a state before its first batch"
         self._learner.load(tensors)
         return int(tensors["Progress/step"])
-
-    def _is_sound(self, batch: Batch) -> bool:
-        try:
-            require_finite_loss(self._learner.preview(batch, step=self._progress.step))
-        except NotFiniteError as fault:
-            if Ranks.current().is_main:
-                words = "the training state of step %d is not saved: after the update %s; the one before it is kept"
-                log.warning(words, self._progress.step, fault.what)
-            return False
-        return True
 
     def _account(self, path: Path, tensors: Mapping[str, Tensor]) -> str:
         progress = self._progress
