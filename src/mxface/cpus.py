@@ -8,6 +8,9 @@ from pathlib import Path
 # A container's limit, cgroup v2: "quota period" in microseconds, or "max period".
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
+MOST_WORKERS = 1024
+"""Processes or threads that one may ask for: more are a typing error, which would bring the machine down."""
+
 
 def usable_cpus() -> int:
     """The cores that the process may run on, or as many as its container's share of time amounts to; at least 1."""

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mxface.cli import HelpFormatter, command, setup_logging
-from mxface.cpus import usable_cpus
+from mxface.cpus import MOST_WORKERS, usable_cpus
 from mxface.errors import ConfigError, DataError, FormatError
 from mxface.formats.dataset_property import read_property
 from mxface.loaders import RecordDataset, TrainLoader
@@ -37,7 +37,6 @@ logger = logging.getLogger(__name__)
 ENOUGH_IMAGES = 50_000
 IMAGES_TO_DECODE = 2_000
 IMAGES_PER_READ = 64
-MOST_CPUS = 1024  # more are a typing error, which would bring the machine down
 # Processes are advised where they give so many times the images of threads: they take more memory and time to start.
 WORTH_PROCESSES = 1.1
 
@@ -135,7 +134,7 @@ def require_sense(args: argparse.Namespace) -> None:
     """Raise ConfigError for a flag whose value cannot work."""
     limits = {
         "seconds": (0 < args.seconds < math.inf, "more than 0"),
-        "cpus": (0 <= args.cpus <= MOST_CPUS, f"a number of cores up to {MOST_CPUS}, or 0 for all"),
+        "cpus": (0 <= args.cpus <= MOST_WORKERS, f"a number of cores up to {MOST_WORKERS}, or 0 for all"),
         "need": (0 <= args.need < math.inf, "images a second, or 0 for no such question"),
         "batch_size": (0 < args.batch_size <= ENOUGH_IMAGES, f"a number of images from 1 to {ENOUGH_IMAGES}"),
         "color": (args.color in (0, 1, 2), "0 (none), 1 (jitter) or 2 (jitter and JPEG)"),

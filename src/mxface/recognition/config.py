@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from mxface.cpus import MOST_WORKERS
 from mxface.errors import ConfigError
 from mxface.loaders.train_loader import DAMAGED_LIMIT
 from mxface.places import search_folders
@@ -52,7 +53,6 @@ DEFAULT_KINDS: Mapping[str, type] = {
     **dict.fromkeys(("pretrained_epoch", "ckpt", "per_batch_size", "verbose", "frequent"), int),
 }
 """The keys of `default` that are flags' values."""
-MOST_THREADS = 1024  # more are a typing error, which would bring the machine down
 SHORTEST_TIMEOUT_S = 1  # some times `mxface.ranks.BEAT_S`
 LONGEST_TIMEOUT_S = 10**7  # what all of torch's clocks can count to
 OTHER_KEYS = frozenset(("net_family", "net_name", "max_steps", "ckpt_embedding", "count_flops"))
@@ -173,11 +173,11 @@ class RunConfig:
         require(
             SHORTEST_TIMEOUT_S <= self.rank_timeout <= LONGEST_TIMEOUT_S, "rank_timeout", self.rank_timeout, timeout
         )
-        workers = f"a number of processes up to {MOST_THREADS}, or 0 for threads"
-        require(0 <= self.workers <= MOST_THREADS, "workers", self.workers, workers)
+        workers = f"a number of processes up to {MOST_WORKERS}, or 0 for threads"
+        require(0 <= self.workers <= MOST_WORKERS, "workers", self.workers, workers)
         require(0 <= self.max_damaged <= 1, "max_damaged", self.max_damaged, "a share of the images in [0, 1]")
-        threads = f"a number of CPU threads up to {MOST_THREADS}, or 0 for its share of the cores"
-        require(0 <= self.threads <= MOST_THREADS, "threads", self.threads, threads)
+        threads = f"a number of CPU threads up to {MOST_WORKERS}, or 0 for its share of the cores"
+        require(0 <= self.threads <= MOST_WORKERS, "threads", self.threads, threads)
         if self.engine == "mxnet":
             require_mxnet_can(self)
 

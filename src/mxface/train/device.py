@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import torch
 
+from mxface.cpus import MOST_WORKERS
 from mxface.errors import ConfigError
 from mxface.train.config import require
 from mxface.train.process_group import Place, find_place
 
 WAY_OUT = "set CUDA_VISIBLE_DEVICES='' (or --device cpu) to train on the CPU"
 ONE_RANK = Place()
-MOST_RANKS = 1024  # of one machine: more are a typing error, which would bring it down
 
 
 def count_ranks(requested: int | None, device: str | None, *, engine: str = "torch") -> int:
@@ -25,8 +25,8 @@ def count_ranks(requested: int | None, device: str | None, *, engine: str = "tor
     place = find_place()
     if place is not None and requested not in (None, place.count):
         raise ConfigError(f"--ranks {requested}, but WORLD_SIZE is {place.count}: leave --ranks out under torchrun")
-    allowed = f"a number of processes from 1 to {MOST_RANKS}"
-    require(requested is None or 0 < requested <= MOST_RANKS, "--ranks", requested, allowed)
+    allowed = f"a number of processes from 1 to {MOST_WORKERS}"
+    require(requested is None or 0 < requested <= MOST_WORKERS, "--ranks", requested, allowed)
     chosen = _parse(device) if device is not None else _visible_device()
     gpus = torch.cuda.device_count() if chosen.type == "cuda" else 0
     names_one = chosen.type == "cuda" and chosen.index is not None
