@@ -34,7 +34,7 @@ class Run:
 
     def __init__(self, folder: Path, config: TrainConfig, loader: Any = None) -> None:
         self.config, self.folder = config, folder
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self.learner: Learner = tiny_learner(config)
         self.loader = loader or TinyLoader()
         self.progress, self.rule = Progress(), SaveRule(ckpt=config.ckpt)
