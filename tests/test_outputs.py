@@ -17,7 +17,7 @@ from mxface.deploy import export_onnx, face_embedding, face_model
 from mxface.deploy import test as deploy_test
 from mxface.errors import ConfigError
 from mxface.eval import verification
-from mxface.outputs import output_folder, require_file, require_folder, sole_use
+from mxface.outputs import output_folder, require_file, require_folder, require_new, sole_use
 from mxface.recognition.common import checkpoint
 
 
@@ -46,6 +46,13 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
     with pytest.raises(ConfigError, match=r"nothing can be written to .* \(Read-only file system\)"):
         require_file(tmp_path / "new.onnx", "--output")
+
+
+def test_what_must_be_new(tmp_path: Path) -> None:
+    require_new(tmp_path / "parts", "--output")
+    (tmp_path / "parts").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match=f"--output {tmp_path}/parts: exists; name a new folder"):
+        require_new(tmp_path / "parts", "--output")
 
 
 def test_a_folder_that_was_moved_away_can_be_put_back(tmp_path: Path) -> None:

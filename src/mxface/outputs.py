@@ -36,6 +36,12 @@ def require_folder(path: str | os.PathLike[str], flag: str) -> None:
     _require_writable(Path(path), f"{flag} {path}")
 
 
+def require_new(path: str | os.PathLike[str], flag: str) -> None:
+    """Raise ConfigError where something is at `path`, the value of `flag`."""
+    if os.path.lexists(path):
+        raise ConfigError(f"{flag} {path}: exists; name a new folder")
+
+
 def _require_writable(folder: Path, subject: str) -> None:
     nearest = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     try:

@@ -252,7 +252,7 @@ def add_machine_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
         "--rank-timeout",
         type=float,
         default=TIMEOUT_S,
-        help="seconds after which a rank that does not answer is an error on the others",
+        help="seconds of silence after which a rank is an error on the others; one at work is not silent",
     )
     machine.add_argument(
         "--engine", choices=ENGINES, default="torch", help="what computes; mxnet: MXNet 1.9.1's Module, as in 2019"

@@ -54,7 +54,6 @@ def pre_flight(
 
     Raises ConfigError and DataError, on every rank, for what cannot be trained.
     """
-
     dataset, num_classes = inputs.dataset, inputs.num_classes
     pictures = collect_thumbnails(inputs.pair_sets, session.ranks)
 

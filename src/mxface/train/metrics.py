@@ -24,7 +24,7 @@ class Metric(ABC):
     def __init__(self) -> None:
         self._total: Tensor | None = None
         self._count = 0
-        self._printed = math.nan
+        self._taken: float | None = None
 
     @abstractmethod
     def measured(self, output: HeadOutput) -> Tensor:
@@ -41,14 +41,20 @@ class Metric(ABC):
         """The mean; nan when nothing was added, as in MXNet."""
         return math.nan if self._total is None else float(self._total) / self._count
 
-    def last_value(self) -> float:
-        """The mean, or where nothing was added since a `reset(printed=True)` the one before it."""
-        return self.value() if self._count else self._printed
+    def last_value(self) -> float | None:
+        """The mean, or where nothing was added since `take` what that gave; None where there is neither."""
+        return self.value() if self._count else self._taken
 
-    def reset(self, *, printed: bool = False) -> None:
-        """Start anew; `printed`: because of a line in the midst of an epoch."""
-        self._printed = self.value() if printed else math.nan
-        self._total, self._count = None, 0
+    def take(self) -> float:
+        """The mean, for a line in the midst of an epoch; then start anew."""
+        value = self.value()
+        self.reset()
+        self._taken = value
+        return value
+
+    def reset(self) -> None:
+        """Start anew."""
+        self._total, self._count, self._taken = None, 0, None
 
 
 class AccMetric(Metric):
@@ -100,9 +106,7 @@ class Speedometer:
         speed = count * self._batch_size / seconds if seconds > 0 else math.inf
         if not metrics:
             return f"Iter[{epoch}] Batch [{batch}]\tSpeed: {speed:.2f} samples/sec"
-        figures = "".join(f"\t{metric.name}={metric.value():f}" for metric in metrics)
-        for metric in metrics:
-            metric.reset(printed=True)
+        figures = "".join(f"\t{metric.name}={metric.take():f}" for metric in metrics)
         return f"Epoch[{epoch}] Batch [{self._started_at}-{batch}]\tSpeed: {speed:.2f} samples/sec{figures}"
 
 
@@ -115,5 +119,5 @@ def epoch_lines(epoch: int, metrics: Sequence[Metric], seconds: float) -> list[s
     figures = [(metric.name, metric.last_value()) for metric in metrics]
     for metric in metrics:
         metric.reset()
-    lines = [f"Epoch[{epoch}] Train-{name}={value:f}" for name, value in figures if not math.isnan(value)]
+    lines = [f"Epoch[{epoch}] Train-{name}={value:f}" for name, value in figures if value is not None]
     return [*lines, f"Epoch[{epoch}] Time cost={seconds:.3f}"]

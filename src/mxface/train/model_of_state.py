@@ -27,6 +27,7 @@ from mxface.formats.params import read_params, write_params
 from mxface.graph import Checkpoint, Symbol, load_checkpoint, save_checkpoint
 from mxface.losses.class_shard import class_range
 from mxface.losses.softmax_head import BIAS, WEIGHT
+from mxface.outputs import require_new
 from mxface.ranks import Ranks
 from mxface.train.state import StateFolder
 from mxface.train.state_files import read_tensors
@@ -99,6 +100,7 @@ def write_split(model: Checkpoint, epoch: int, num_parts: int, folder: Path) -> 
             f"--ranks {num_parts}: {num_classes} classes, {rows} a part ({num_classes} / {num_parts} rounded up), fill "
             f"{filled} parts, and the others would be empty; choose --ranks {filled}"
         )
+    require_new(folder, "--output")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
     try:

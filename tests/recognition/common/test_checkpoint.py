@@ -196,3 +196,13 @@ def test_a_split_that_fails_leaves_nothing(
     assert main(["split", str(run), "--ranks", "2", "--output", str(run / "parts")]) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert sorted(run.iterdir()) == before
+
+
+def test_a_folder_that_appears_during_the_work_is_not_written_into(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "parts").mkdir()
+    monkeypatch.setattr("mxface.recognition.common.checkpoint.require_new", lambda *_: None)  # it came after this look
+    assert main(["split", str(run), "--ranks", "2", "--output", str(tmp_path / "parts")]) == 1
+    assert f"--output {tmp_path}/parts: exists; name a new folder" in capsys.readouterr().err
+    assert list(tmp_path.rglob("*")) == [tmp_path / "parts"]

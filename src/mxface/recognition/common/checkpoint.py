@@ -14,7 +14,7 @@ from mxface.errors import ConfigError, DataError, FormatError
 from mxface.formats.checkpoint import one_epoch, params_path, symbol_path
 from mxface.formats.params import read_params
 from mxface.graph import Checkpoint, load_checkpoint, load_symbol, save_checkpoint
-from mxface.outputs import output_folder
+from mxface.outputs import output_folder, require_new
 from mxface.train.model_of_state import find_state, is_split, model_of_state, read_split, read_tables, write_split
 from mxface.train.state import StateFolder
 from mxface.train.state_metadata import METADATA_FILE, read_metadata, stored_tensors
@@ -118,8 +118,7 @@ def run_split(args: argparse.Namespace) -> None:
     """split."""
     if args.ranks < 1:
         raise ConfigError(f"--ranks {args.ranks}: expected a number of parts above 0")
-    if args.output.exists():
-        raise ConfigError(f"--output {args.output}: exists; name a new folder")
+    require_new(args.output, "--output")  # before the work
     is_state = Path(args.source).is_dir()
     if args.symbol and not is_state:
         raise ConfigError("--symbol is for a training state; SOURCE is a model, which has its own")
